@@ -112,3 +112,13 @@ func FuzzCron(f *testing.F) {
 		}
 	})
 }
+
+func TestDuration(t *testing.T) {
+	for in, want := range map[string]string{"90s": "1m30s", "2h30m": "2h30m0s", "0": "0s", "15": "", "-1s": "", "soon": "", "": ""} {
+		var d when.Duration
+		err := d.UnmarshalText([]byte(in))
+		if want == "" && err == nil || want != "" && (err != nil || d.String() != want) {
+			t.Errorf("%q: %v, %v", in, d, err)
+		}
+	}
+}
