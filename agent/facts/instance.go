@@ -104,7 +104,7 @@ func (t Tags) Equal(o Tags) bool {
 type ContainerInstance struct {
 	ARN          string `json:"arn,omitempty"`
 	Cluster      string `json:"cluster,omitempty"`
-	AgentVersion string `json:"agent_version,omitempty"`
+	AgentVersion string `json:"agent_version,omitempty"` // such as "1.108.2"
 }
 
 // Registered reports whether the node has joined a cluster.
