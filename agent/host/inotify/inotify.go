@@ -1,0 +1,60 @@
+// Package inotify tells when files change.
+package inotify
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Watch calls changed whenever something is created, written, renamed or
+// removed in one of the directories, until ctx is done. dirs are paths on this
+// host. One that does not exist is watched from when it appears, if that is in
+// another of them. Watch fails if none can be watched, and with
+// os.ErrNotExist if a watched one goes away.
+func Watch(ctx context.Context, changed func(), dirs ...string) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("cannot watch files: %w", err)
+	}
+	defer w.Close()
+	if err := add(w, dirs); err != nil {
+		return err
+	}
+	if len(w.WatchList()) == 0 {
+		return fmt.Errorf("cannot watch %v: %w", dirs, os.ErrNotExist)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-w.Errors:
+			return fmt.Errorf("cannot watch files: %w", err)
+		case e := <-w.Events:
+			switch {
+			case e.Op == fsnotify.Chmod:
+				continue
+			case e.Op.Has(fsnotify.Remove) && slices.Contains(dirs, e.Name):
+				return fmt.Errorf("cannot watch %s any more: %w", e.Name, os.ErrNotExist)
+			case e.Op.Has(fsnotify.Create):
+				if err := add(w, dirs); err != nil {
+					return err
+				}
+			}
+			changed()
+		}
+	}
+}
+
+// add watches those of dirs that exist; adding one again changes nothing.
+func add(w *fsnotify.Watcher, dirs []string) error {
+	for _, dir := range dirs {
+		if err := w.Add(dir); err != nil && !os.IsNotExist(err) {
+			return fmt.Errorf("cannot watch %s: %w", dir, err)
+		}
+	}
+	return nil
+}
