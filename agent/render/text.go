@@ -38,7 +38,7 @@ func (t Text) IsZero() bool { return t.src == "" }
 func (t Text) Equal(o Text) bool { return t.src == o.src }
 
 // Expected says what the setting takes.
-func (Text) Expected() string { return "text, which may be a template such as '{{ tag \"env\" }}'" }
+func (Text) Expected() string { return "text or a template" }
 
 // Render returns the value over in; see [Template.Render].
 func (t Text) Render(in Inputs) (string, error) {
