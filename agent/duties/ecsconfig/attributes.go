@@ -17,9 +17,11 @@ import (
 // The API takes backslashes too, which ecs.config cannot hold.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attribute.html
 var (
-	attributeName  = regexp.MustCompile(`^[A-Za-z0-9_./-]{1,128}$`)
-	attributeValue = regexp.MustCompile(`^[A-Za-z0-9_.@/: -]{1,128}$`)
+	attributeName  = regexp.MustCompile(`^[A-Za-z0-9_./-]+$`)
+	attributeValue = regexp.MustCompile(`^[A-Za-z0-9_.@/: -]+$`)
 )
+
+const maxAttributeText = 128 // of a name and of a value
 
 // maxAttributes is how many custom attributes a container instance may have:
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PutAttributes.html
@@ -29,7 +31,7 @@ func checkAttributeName(name string) error {
 	switch {
 	case strings.Contains(name, `\`):
 		return errors.New("the name has a backslash, which ecs.config cannot hold")
-	case !attributeName.MatchString(name):
+	case len(name) > maxAttributeText || !attributeName.MatchString(name):
 		return fmt.Errorf("%q is no name of an attribute: expected 1 to 128 letters, digits and -_./", name)
 	}
 	return nil
@@ -39,7 +41,7 @@ func checkAttributeValue(value string) error {
 	switch {
 	case strings.Contains(value, `\`):
 		return errors.New("the value has a backslash, which ecs.config cannot hold")
-	case !attributeValue.MatchString(value):
+	case len(value) > maxAttributeText || !attributeValue.MatchString(value):
 		return fmt.Errorf("the value %q is not allowed: expected 1 to 128 letters, digits, spaces and -_.:@/", value)
 	case value[0] == ' ' || value[len(value)-1] == ' ':
 		return fmt.Errorf("the value %q begins or ends with a space", value)

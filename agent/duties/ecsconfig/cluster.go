@@ -11,11 +11,13 @@ import (
 	"github.com/ecsnode/ecsnode/agent/render"
 )
 
+// Lengths are checked apart: a counted repetition of hundreds costs more to
+// compile than all the rest of a pass.
 var (
 	// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateCluster.html
-	clusterPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
-	clusterARN     = regexp.MustCompile(`^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/([A-Za-z0-9_-]{1,255})$`)
-	instanceARN    = regexp.MustCompile(`^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/([A-Za-z0-9_-]{1,255})/`)
+	clusterPattern = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	clusterARN     = regexp.MustCompile(`^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/([A-Za-z0-9_-]+)$`)
+	instanceARN    = regexp.MustCompile(`^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/([A-Za-z0-9_-]+)/`)
 
 	errNoCluster = errors.New("a cluster is 1 to 255 letters, digits, hyphens and underscores")
 )
@@ -23,14 +25,17 @@ var (
 // clusterName returns the name of a cluster given as a name or an ARN, which
 // the agent takes both; "" for anything else.
 func clusterName(s string) string {
-	if clusterPattern.MatchString(s) {
-		return s
-	}
+	name := s
 	if m := clusterARN.FindStringSubmatch(s); m != nil {
-		return m[1]
+		name = m[1]
 	}
-	return ""
+	if len(name) > maxClusterName || !clusterPattern.MatchString(name) {
+		return ""
+	}
+	return name
 }
+
+const maxClusterName = 255
 
 // registeredCluster returns the cluster of a registered node as the agent
 // spells it.
