@@ -1,0 +1,391 @@
+package instance_test
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ecsnode/ecsnode/agent/duties/instance"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/sim"
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+func TestIdentityAndTagsArePublished(t *testing.T) {
+	bubble(t, sim.Options{Instance: sim.Instance{Lifecycle: "spot"}}, func(t *testing.T, m *machine) {
+		out := m.good()
+		want := facts.Instance{
+			ID: id, Type: "m6i.large", Region: "eu-west-1", Zone: "eu-west-1a", ZoneID: "euw1-az1", AccountID: "123456789012",
+			ImageID: "ami-0abcdef1234567890", Architecture: "x86_64", PrivateIP: "10.0.1.23", Lifecycle: facts.Spot,
+			Hostname: "ip-10-0-1-23.eu-west-1.compute.internal",
+			Tags:     facts.Tags{Source: facts.TagsFromIMDS, Values: map[string]string{"env": "prod", "cluster": "web"}},
+		}
+		if diff := cmp.Diff(want, m.now()); diff != "" {
+			t.Error(diff)
+		}
+		if want := id + ", m6i.large in eu-west-1a, spot, 2 tags from imds"; out.Summary != want || len(out.Warnings) > 0 {
+			t.Errorf("got %+v, want summary %q", out, want)
+		}
+	})
+}
+
+func TestASteadyPassWakesNobodyAndIsCheap(t *testing.T) {
+	tags := map[string]string{}
+	for _, key := range strings.Split("abcdefghij", "") {
+		tags[key] = "value of " + key
+	}
+	bubble(t, sim.Options{Tags: tags}, func(t *testing.T, m *machine) {
+		m.good()
+		m.woken()
+		m.ResetCalls()
+		m.good()
+		if n := m.Count("*"); n != 16 { // 5 of identity, 1 list of tags, 10 tags
+			t.Errorf("%d requests: %v", n, m.Counts())
+		}
+		if m.woken() {
+			t.Error("readers were woken although nothing changed")
+		}
+		if err := m.SetTag("a", "another"); err != nil {
+			t.Fatal(err)
+		}
+		if m.good(); !m.woken() {
+			t.Error("readers were not woken by a changed tag")
+		}
+	})
+}
+
+func TestLastGoodStaysWhateverIMDSDoes(t *testing.T) {
+	const read = "cannot read the identity of the instance: "
+	const document = "cannot read dynamic/instance-identity/document: "
+	const stays = "; that of " + id + ", read 5m ago, is in force"
+	for name, tc := range map[string]struct {
+		arrange func(m *machine)
+		says    string
+	}{
+		"401 storm": {
+			func(m *machine) { m.fault("imds", sim.Fault{Kind: sim.FaultStatus, Status: 401}) },
+			read + document + "refused: 401 also with a new token" + stays,
+		},
+		"disabled endpoint": {
+			func(m *machine) { m.EnableIMDS(false) },
+			read + document + "refused: 403: is the metadata endpoint (HttpEndpoint) disabled?" + stays,
+		},
+		"hang": {
+			func(m *machine) { m.fault("imds", sim.Fault{Kind: sim.FaultHang}) },
+			read + document + "unavailable: no answer within 2s" + stays,
+		},
+		"503": {
+			func(m *machine) { m.fault("imds/dynamic", sick()) },
+			read + document + "unavailable: HTTP status 503 for it" + stays,
+		},
+		"10 MB": {
+			func(m *machine) { m.fault("imds/dynamic", sim.Fault{Kind: sim.FaultHuge, Size: 10 << 20}) },
+			read + document + "unavailable: the answer is longer than 256 KiB" + stays,
+		},
+		"truncated": {
+			func(m *machine) { m.fault("imds/dynamic", sim.Fault{Kind: sim.FaultTruncate}) },
+			read + document + "unavailable: the answer was cut short" + stays,
+		},
+		"garbage": {
+			func(m *machine) { m.fault("imds/dynamic", sim.Fault{Kind: sim.FaultGarbage}) },
+			read + document + "unavailable: not the JSON expected: …",
+		},
+		"refused connection": {
+			func(m *machine) { _ = m.network.Close() },
+			read + document + "unavailable: connection refused" + stays,
+		},
+		"tags only": {
+			func(m *machine) { m.fault("imds/meta-data/tags", sick()) },
+			"cannot read the tags: cannot read meta-data/tags/instance: unavailable: HTTP status 503 for it; the 2 tags from imds, read 5m ago, stay",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+				m.good()
+				before := m.now()
+				m.woken()
+				time.Sleep(5*time.Minute + 10*time.Second)
+				tc.arrange(m)
+				for range 2 {
+					_, err := m.pass()
+					if err == nil {
+						t.Fatal("no error")
+					}
+					prefix, open := strings.CutSuffix(tc.says, "…")
+					if got := err.Error(); got != tc.says && !(open && strings.HasPrefix(got, prefix)) {
+						t.Errorf("got  %s\nwant %s", got, tc.says)
+					}
+				}
+				if diff := cmp.Diff(before, m.now()); diff != "" || m.woken() {
+					t.Errorf("what is published changed: %s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestFlappingIMDSChangesNothingPublished(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.good()
+		m.woken()
+		m.fault("imds", sim.Fault{Kind: sim.FaultReset, Probability: 0.2})
+		m.run(time.Hour)
+		if m.woken() {
+			t.Errorf("readers were woken: %+v", m.now())
+		}
+		if m.ClearFaults(); m.good().Summary == "" {
+			t.Error("no summary")
+		}
+	})
+}
+
+func TestTheEngineShowsASickIMDSAfterOnePass(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.fault("imds", sim.Fault{Kind: sim.FaultHang})
+		var mu sync.Mutex
+		var last duty.Record
+		engine := duty.Engine{ID: id, Log: slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)), Report: func(r duty.Record) {
+			mu.Lock()
+			defer mu.Unlock()
+			last = r
+		}}
+		_ = engine.Pass(t.Context(), []duty.Entry{{Duty: m.duty, When: when.Every(time.Minute), Timeout: 20 * time.Second}})
+		if last.State != duty.Failing || last.Passes != 1 || last.Took != 2*time.Second {
+			t.Errorf("got %+v", last)
+		}
+		want := "cannot read the identity of the instance: cannot read dynamic/instance-identity/document: unavailable: " +
+			"no answer within 2s; nothing is known of this instance: there is no " + storeFile
+		if last.Err != want {
+			t.Errorf("got  %s\nwant %s", last.Err, want)
+		}
+	})
+}
+
+func TestABootWithASickIMDSUsesTheDisk(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.good()
+		before := m.now()
+		m.fault("imds", sick())
+		time.Sleep(5*time.Minute + 20*time.Second)
+		m.boot("boot-2")
+		for range 2 {
+			_, err := m.pass()
+			const want = "cannot read the identity of the instance: cannot read dynamic/instance-identity/document: unavailable: " +
+				"HTTP status 503 for a session token; " + id + " from the disk cache, saved 5m ago, is in force"
+			if err == nil || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+		}
+		if diff := cmp.Diff(before, m.now()); diff != "" {
+			t.Error(diff)
+		}
+		m.ClearFaults()
+		m.woken()
+		if m.good(); m.woken() {
+			t.Error("readers were woken although the disk was right")
+		}
+	})
+}
+
+func TestTheDiskIsOnlyEverServedToItsOwnInstance(t *testing.T) {
+	const another = storeFile + " is of another boot, and " + assetTag + " does not say which instance this is"
+	for name, tc := range map[string]struct {
+		tag, boot string
+		whyNot    string // "": the disk is used
+	}{
+		"Nitro, after a reboot":                {id, "boot-2", ""},
+		"Nitro, another instance":              {otherID, "boot-1", storeFile + " is of " + id + ", and this is " + otherID},
+		"no tag, in the same boot":             {"", "boot-1", ""},
+		"no tag, after a reboot":               {"", "boot-2", another},
+		"a tag of another maker, same boot":    {"Not Specified", "boot-1", ""},
+		"a tag of another maker, other boot":   {"Not Specified", "boot-2", another},
+		"a tag that only begins like an id":    {id + "0", "boot-2", another},
+		"no tag, and the boot cannot be known": {"", "", another},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+				m.good()
+				m.fault("imds", sick())
+				m.write(assetTag, tc.tag+"\n")
+				m.boot(tc.boot)
+				_, err := m.pass()
+				if err == nil {
+					t.Fatal("no error")
+				}
+				i, published := m.published.Get()
+				switch {
+				case tc.whyNot == "" && i.ID != id:
+					t.Errorf("the disk was not used: %v", err)
+				case tc.whyNot != "" && (published || !strings.HasSuffix(err.Error(), "nothing is known of this instance: "+tc.whyNot)):
+					t.Errorf("published %v, %v", i, err)
+				}
+			})
+		})
+	}
+}
+
+func TestADiskWithoutBootIDIsOfNoMachine(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.write(assetTag, "")
+		m.boot("")
+		m.good()
+		m.fault("imds", sick())
+		m.boot("")
+		if _, err := m.pass(); err == nil || !strings.Contains(err.Error(), "nothing is known of this instance") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// As an image does that was made from a node that had run.
+func TestAnotherInstanceInheritsNothing(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.good()
+		m.SetInstance(sim.Instance{ID: otherID})
+		m.write(assetTag, otherID+"\n")
+		m.fault("imds/meta-data/tags", sick())
+		m.boot("boot-2")
+		if _, err := m.pass(); err == nil {
+			t.Error("no error although no tags could be read")
+		}
+		if i := m.now(); i.ID != otherID || i.Tags.Source != "" || i.Tags.Values != nil || i.Tags.Why == "" {
+			t.Errorf("got %+v", i)
+		}
+		if !strings.Contains(m.read(storeFile), otherID) || strings.Contains(m.read(storeFile), id) {
+			t.Errorf("on disk is %s", m.read(storeFile))
+		}
+	})
+}
+
+// The firmware is believed before the boot id, and IMDS before both.
+func TestIMDSDecidesWhoseTheDiskIs(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.good()
+		m.write(assetTag, "")
+		m.fault("imds/meta-data/tags", sick())
+		m.boot("boot-2")
+		_, err := m.pass()
+		const want = "the 2 tags from imds, read 0s ago, stay"
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("got  %v\nwant … %s", err, want)
+		}
+		if v, p := m.now().Tags.Lookup("env"); v != "prod" || p != facts.Present {
+			t.Errorf("env is %q, %v", v, p)
+		}
+	})
+}
+
+func TestADamagedDiskIsIgnoredWithAWarningAndReplaced(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.good()
+		whole := m.read(storeFile)
+		for name, content := range map[string]string{
+			"truncated":      whole[:len(whole)/2],
+			"empty":          "",
+			"no JSON":        "\x00\x01\x02",
+			"another shape":  "[]",
+			"nothing in it":  "{}",
+			"no time":        strings.Replace(whole, "saved_at", "saved", 1),
+			"no instance id": strings.Replace(whole, id, "../../etc", 1),
+		} {
+			m.write(storeFile, content)
+			m.fault("imds", sick())
+			m.boot("boot-1")
+			out, err := m.pass()
+			if _, published := m.published.Get(); err == nil || published {
+				t.Errorf("%s: it was used: %v", name, err)
+			}
+			damaged := func(w string) bool { return strings.HasPrefix(w, "cannot use "+storeFile+": it is damaged: ") }
+			if len(out.Warnings) != 1 || !damaged(out.Warnings[0]) {
+				t.Errorf("%s: warnings %q", name, out.Warnings)
+			}
+			m.ClearFaults()
+			if out := m.good(); len(out.Warnings) != 1 {
+				t.Errorf("%s: warnings %q", name, out.Warnings)
+			}
+			if out := m.good(); len(out.Warnings) != 0 {
+				t.Errorf("%s: still warns: %q", name, out.Warnings)
+			}
+			if got := m.read(storeFile); !strings.Contains(got, `"instance_id": "`+id+`"`) || len(got) < len(whole)/2 {
+				t.Errorf("%s: on disk is %s", name, got)
+			}
+		}
+	})
+}
+
+func TestTheDiskIsWrittenOnNewsAndOnceAnHour(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.good()
+		var contents []string
+		for range 3 * 12 {
+			time.Sleep(5 * time.Minute)
+			m.good()
+			contents = append(contents, m.read(storeFile))
+		}
+		if n := len(slices.Compact(contents)); n < 3 || n > 4 {
+			t.Errorf("%d different files in 3 hours without news", n)
+		}
+		if err := m.SetTag("env", "staging"); err != nil {
+			t.Fatal(err)
+		}
+		if m.good(); !strings.Contains(m.read(storeFile), "staging") {
+			t.Error("news is not on disk")
+		}
+		if info, err := os.Stat(m.path(storeFile)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+	})
+}
+
+func TestADiskThatCannotBeWrittenIsAWarning(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.write("/var/lib/ecsnode", "a file in the way")
+		out := m.good()
+		if len(out.Warnings) == 0 || !strings.HasPrefix(out.Warnings[len(out.Warnings)-1], "cannot save the facts for a boot without instance metadata: ") {
+			t.Errorf("warnings %q", out.Warnings)
+		}
+		if m.now().ID != id {
+			t.Error("nothing was published")
+		}
+		if err := os.Remove(m.path("/var/lib/ecsnode")); err != nil {
+			t.Fatal(err)
+		}
+		m.good()
+		if out := m.good(); len(out.Warnings) != 0 {
+			t.Errorf("still warns: %q", out.Warnings)
+		}
+	})
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	report := func(c instance.Config) (problems []string) {
+		c.Validate(func(path, message string) { problems = append(problems, path+": "+message) })
+		return problems
+	}
+	if problems := report(instance.Default()); len(problems) > 0 {
+		t.Errorf("the defaults are invalid: %q", problems)
+	}
+	c := instance.Config{Interval: when.Duration(time.Second), TagsAPIInterval: 0}
+	want := []string{"interval: 1s is too short: expected 5s or more", "tags_api_interval: 0s is too short: expected 1m0s or more"}
+	if diff := cmp.Diff(want, report(c)); diff != "" {
+		t.Error(diff)
+	}
+	var s instance.TagSource
+	for _, word := range s.Enum() {
+		if err := s.UnmarshalText([]byte(word)); err != nil || string(s) != word {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+	if err := s.UnmarshalText([]byte("dns")); err == nil {
+		t.Error("dns is taken")
+	}
+}

@@ -1,0 +1,132 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+// Tags may be put on an instance after its launch, so that for a while they are
+// looked at more often.
+const (
+	lateWindow  = 5 * time.Minute // in instance metadata, which costs nobody anything
+	latePace    = 5 * time.Second
+	youngWindow = 10 * time.Minute // in the EC2 API, whose request rate the account shares
+	youngPace   = time.Minute
+)
+
+const (
+	pauseMin    = 2 * time.Second
+	pauseMax    = 2 * time.Minute
+	freshEnough = 2 // intervals of the API: older tags are a failure
+)
+
+// errNotEnabled is the one reason known for a 404.
+var errNotEnabled = errors.New("instance metadata has none (is InstanceMetadataTags enabled?)")
+
+// pace is when the EC2 API is asked next, and how it answered last.
+type pace struct {
+	next     time.Time
+	failures int // in a row, that may pass by themselves
+	err      error
+}
+
+// readTags brings the tags of the last reading up to date. What it cannot do is
+// an error, or a warning where the tags at hand are good enough or where only
+// somebody's action helps: whoever needs a tag that is not known fails then.
+func (d *Duty) readTags(ctx context.Context, cfg Config, now time.Time) (warning string, err error) {
+	if cfg.TagSource != FromEC2 {
+		values, err := d.Metadata.Tags(ctx)
+		switch {
+		case err == nil:
+			d.pace = pace{}
+			d.tagsRead(facts.TagsFromIMDS, values, now)
+			return "", nil
+		case !errors.Is(err, facts.ErrAbsent):
+			return "", d.keepTags(err, now)
+		case cfg.TagSource == FromIMDS:
+			d.pace = pace{}
+			return d.keepTags(errNotEnabled, now).Error(), nil
+		}
+	}
+	if !now.Before(d.pace.next) {
+		values, err := d.TagAPI.Tags(ctx, d.last.Region, d.last.ID)
+		d.pace = d.pace.after(err, now, d.started, time.Duration(cfg.TagsAPIInterval), d.last.ID)
+		if err == nil {
+			d.tagsRead(facts.TagsFromEC2, values, now)
+		}
+	}
+	return d.judgeAPI(cfg, now)
+}
+
+// judgeAPI says what the API's last answer means for the tags at hand.
+func (d *Duty) judgeAPI(cfg Config, now time.Time) (warning string, err error) {
+	if d.pace.err == nil {
+		return "", nil
+	}
+	problem := d.pace.err
+	if cfg.TagSource != FromEC2 {
+		problem = fmt.Errorf("%w, and the EC2 API: %w", errNotEnabled, d.pace.err)
+	}
+	problem = d.keepTags(problem, now)
+	fresh := d.last.Tags.Source != "" && now.Sub(d.last.tagsAt) < freshEnough*time.Duration(cfg.TagsAPIInterval)
+	if fresh || errors.Is(d.pace.err, facts.ErrRefused) {
+		return problem.Error(), nil
+	}
+	return "", problem
+}
+
+func (d *Duty) tagsRead(source string, values map[string]string, now time.Time) {
+	d.last.Tags = facts.Tags{Source: source, Values: values}
+	d.last.tagsAt = now
+}
+
+// keepTags leaves the tags as they are, and says so beside err.
+func (d *Duty) keepTags(err error, now time.Time) error {
+	if d.last.Tags.Source == "" {
+		d.last.Tags.Why = err.Error()
+		return fmt.Errorf("cannot read the tags: %w", err)
+	}
+	return fmt.Errorf("cannot read the tags: %w; the %d tags from %s, read %s, stay",
+		err, len(d.last.Tags.Values), d.last.Tags.Source, ago(d.last.tagsAt, now))
+}
+
+// after returns the pace once the API was asked at now: soon again after what
+// may pass by itself, each time twice as late; else each minute while the agent
+// is young, then at every interval. All of it is spread over the fleet by id.
+func (p pace) after(err error, now, started time.Time, interval time.Duration, id string) pace {
+	p.err = err
+	if errors.Is(err, facts.ErrUnavailable) {
+		pause := pauseMin
+		for i := 0; i < p.failures && pause < pauseMax; i++ {
+			pause *= 2
+		}
+		pause = min(pause, pauseMax)
+		p.failures++
+		p.next = now.Add(pause + when.Offset(fmt.Sprintf("%s/%d", id, p.failures), pause))
+		return p
+	}
+	p.failures = 0
+	if now.Sub(started) < youngWindow {
+		interval = youngPace
+	}
+	tick := when.Splay(when.Every(max(interval, minAPIInterval)), id, interval).Next(now)
+	p.next = now.Add(tick.Sub(now)) // on the monotonic clock
+	return p
+}
+
+// again is how soon the next pass is wanted.
+func (d *Duty) again(cfg Config, now time.Time) time.Duration {
+	again := time.Duration(cfg.Interval)
+	if d.last.Tags.Source == facts.TagsFromIMDS && now.Sub(d.started) < lateWindow {
+		again = min(again, latePace)
+	}
+	if due := d.pace.next.Sub(now); due > 0 {
+		again = min(again, due)
+	}
+	return again
+}

@@ -1,0 +1,104 @@
+// Package httpx is what the HTTP clients of the host packages share: how they
+// connect, how much of an answer they read, and how their failures are told.
+package httpx
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Dial opens a connection, as net.Dialer.DialContext does.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Options says how a client reaches its servers. The zero value of each field
+// is the plainest choice.
+type Options struct {
+	// Dial, if nil, is a net.Dialer's.
+	Dial Dial
+	// Proxy chooses a proxy for a request; nil: never one, whatever the
+	// environment says.
+	Proxy func(*http.Request) (*url.URL, error)
+	// TLS, if nil, trusts the system's roots.
+	TLS *tls.Config
+	// MaxAnswer is the longest answer in bytes; zero: 256 KiB.
+	MaxAnswer int64
+}
+
+const (
+	defaultMaxAnswer = 256 << 10
+	maxHeader        = 64 << 10
+	dialTimeout      = 5 * time.Second
+	idleTimeout      = 30 * time.Second
+	maxIdle          = 2
+)
+
+// NewClient returns a client that reads each answer whole before it hands it
+// on, so that a request ends, for good or bad, within its context and within
+// MaxAnswer bytes: a longer answer is an [*AnswerTooLong], one cut short is
+// io.ErrUnexpectedEOF. It keeps few idle connections, follows no redirect and
+// asks for no compression.
+func NewClient(o Options) *http.Client {
+	dial := o.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	}
+	limit := o.MaxAnswer
+	if limit == 0 {
+		limit = defaultMaxAnswer
+	}
+	return &http.Client{
+		Transport: whole{limit: limit, base: &http.Transport{
+			Proxy:                  o.Proxy,
+			DialContext:            dial,
+			TLSClientConfig:        o.TLS,
+			TLSHandshakeTimeout:    dialTimeout,
+			DisableCompression:     true,
+			MaxIdleConns:           2 * maxIdle,
+			MaxIdleConnsPerHost:    maxIdle,
+			IdleConnTimeout:        idleTimeout,
+			MaxResponseHeaderBytes: maxHeader,
+		}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// whole is a transport whose answers are in memory and of bounded length.
+type whole struct {
+	base  http.RoundTripper
+	limit int64
+}
+
+func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := w.base.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.ContentLength > w.limit {
+		return nil, &AnswerTooLong{w.limit}
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, w.limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(body)) > w.limit {
+		return nil, &AnswerTooLong{w.limit}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// AnswerTooLong reports an answer of more than Limit bytes. What came of it is
+// dropped, and the connection closed.
+type AnswerTooLong struct{ Limit int64 }
+
+func (e *AnswerTooLong) Error() string {
+	return fmt.Sprintf("the answer is longer than %d KiB", e.Limit>>10)
+}

@@ -1,0 +1,76 @@
+package imds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/host/httpx"
+)
+
+const tagsPath = "tags/instance"
+
+// Bounds of an answer. Tags that AWS sets itself come on top of the 50 that
+// users may set. Values are counted in characters.
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+const (
+	maxTags     = 200
+	maxKeyLen   = 128
+	maxValueLen = 256
+)
+
+// tagKey is what EC2 allows in keys of instances whose tags are in the metadata.
+// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+var tagKey = regexp.MustCompile(`^[A-Za-z0-9+\-=._,:@]+$`)
+
+// Tags reads the instance's tags, by a request for their keys and one for each
+// of them. The error is facts.ErrAbsent if InstanceMetadataTags is not enabled.
+// Values are as they were set, byte for byte. A tag removed while they are read
+// is left out.
+func (c *Client) Tags(ctx context.Context) (map[string]string, error) {
+	listing, err := c.Get(ctx, tagsPath)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseKeys(string(listing))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read meta-data/%s: %w", tagsPath, err)
+	}
+	tags := make(map[string]string, len(keys))
+	for _, key := range keys {
+		value, err := c.Get(ctx, tagsPath+"/"+key)
+		switch {
+		case errors.Is(err, facts.ErrAbsent):
+			continue
+		case err != nil:
+			return nil, err
+		case !utf8.Valid(value) || utf8.RuneCount(value) > maxValueLen:
+			return nil, fmt.Errorf("cannot read meta-data/%s/%s: %w: not the value of a tag: %s",
+				tagsPath, key, facts.ErrUnavailable, httpx.Excerpt(string(value)))
+		}
+		tags[key] = string(value)
+	}
+	if len(tags) == 0 && len(keys) > 0 {
+		return nil, fmt.Errorf("cannot read meta-data/%s: %w: all tags went away while they were read", tagsPath, facts.ErrUnavailable)
+	}
+	return tags, nil
+}
+
+func parseKeys(listing string) ([]string, error) {
+	var keys []string
+	for key := range strings.Lines(listing) {
+		key = strings.TrimRight(key, "\r\n")
+		if len(key) > maxKeyLen || !tagKey.MatchString(key) || key == "." || key == ".." || key == "_index" {
+			return nil, fmt.Errorf("%w: not a list of tag keys: %s", facts.ErrUnavailable, httpx.Excerpt(listing))
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) > maxTags {
+		return nil, fmt.Errorf("%w: %d tags are more than an instance can have", facts.ErrUnavailable, len(keys))
+	}
+	return keys, nil
+}

@@ -1,0 +1,120 @@
+// Package introspection asks the ECS agent on this node what it is registered
+// as.
+package introspection
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/host/httpx"
+)
+
+// Defaults of [Options].
+const (
+	DefaultEndpoint = "http://localhost:51678"
+	DefaultTimeout  = 2 * time.Second
+)
+
+// Options says how the agent is reached.
+type Options struct {
+	Endpoint string        // empty: DefaultEndpoint
+	Dial     httpx.Dial    // nil: a net.Dialer's
+	Timeout  time.Duration // zero: DefaultTimeout
+}
+
+// Client asks the agent, never through a proxy. It is safe for concurrent use.
+type Client struct {
+	http    *http.Client
+	url     string
+	timeout time.Duration
+}
+
+// New returns a client. It makes no request.
+func New(o Options) *Client {
+	return &Client{
+		http:    httpx.NewClient(httpx.Options{Dial: o.Dial, MaxAnswer: maxAnswer}),
+		url:     strings.TrimSuffix(cmp.Or(o.Endpoint, DefaultEndpoint), "/") + "/v1/metadata",
+		timeout: cmp.Or(o.Timeout, DefaultTimeout),
+	}
+}
+
+const maxAnswer = 64 << 10
+
+// ContainerInstance returns what the agent is registered as. The error is
+// facts.ErrAbsent if the agent runs and is not registered, and
+// facts.ErrUnavailable if no usable answer came. The agent starts to listen
+// after it has registered, so that a refused connection is usual on a node that
+// is starting.
+func (c *Client) ContainerInstance(ctx context.Context) (facts.ContainerInstance, error) {
+	ctx, cancel := httpx.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	found, err := c.metadata(ctx)
+	if err != nil {
+		return facts.ContainerInstance{}, fmt.Errorf("cannot ask the ECS agent at %s: %w", c.url, err)
+	}
+	return found, nil
+}
+
+func (c *Client) metadata(ctx context.Context) (facts.ContainerInstance, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+	if err != nil {
+		return facts.ContainerInstance{}, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case err != nil:
+		return facts.ContainerInstance{}, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
+	case resp.StatusCode != http.StatusOK:
+		return facts.ContainerInstance{}, fmt.Errorf("%w: HTTP status %d", facts.ErrUnavailable, resp.StatusCode)
+	}
+	body, err := io.ReadAll(resp.Body) // in memory: see httpx.NewClient
+	if err != nil {
+		return facts.ContainerInstance{}, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
+	}
+	return parseMetadata(body)
+}
+
+var (
+	instanceARN = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/[A-Za-z0-9/_-]+$`)
+	clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	version     = regexp.MustCompile(`v([0-9]+(\.[0-9]+){1,3})`)
+)
+
+const maxText = 400 // of an ARN, and of a name
+
+// parseMetadata reads an answer of /v1/metadata. Any other path is answered 200
+// too, with a list of commands, so that the status says little.
+// Cluster is what the agent is configured with, which may be an ARN.
+// aws/amazon-ecs-agent:ecs-agent/introspection/v1/response.go
+func parseMetadata(body []byte) (facts.ContainerInstance, error) {
+	var m struct {
+		Cluster              string
+		ContainerInstanceArn *string
+		Version              string
+	}
+	if err := json.Unmarshal(body, &m); err != nil || m.Cluster+m.Version == "" {
+		return facts.ContainerInstance{}, fmt.Errorf("%w: not an agent's answer: %s", facts.ErrUnavailable, httpx.Excerpt(string(body)))
+	}
+	if m.ContainerInstanceArn == nil || *m.ContainerInstanceArn == "" {
+		return facts.ContainerInstance{}, fmt.Errorf("%w: it is not registered", facts.ErrAbsent)
+	}
+	found := facts.ContainerInstance{ARN: *m.ContainerInstanceArn, Cluster: m.Cluster[strings.LastIndex(m.Cluster, "/")+1:]}
+	if v := version.FindStringSubmatch(m.Version); v != nil {
+		found.AgentVersion = v[1]
+	}
+	switch {
+	case len(found.ARN) > maxText || !instanceARN.MatchString(found.ARN):
+		return facts.ContainerInstance{}, fmt.Errorf("%w: its ContainerInstanceArn is malformed: \"%s\"", facts.ErrUnavailable, httpx.Excerpt(found.ARN))
+	case len(found.Cluster) > maxText || !clusterName.MatchString(found.Cluster):
+		return facts.ContainerInstance{}, fmt.Errorf("%w: its Cluster is malformed: \"%s\"", facts.ErrUnavailable, httpx.Excerpt(found.Cluster))
+	}
+	return found, nil
+}
