@@ -6,10 +6,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,9 +47,8 @@ type Options struct {
 // is unset: a call names it. No client loads anything from the environment or
 // from files, which is why nothing here uses the SDK's config package.
 func Config(o Options) (aws.Config, error) {
-	roots, err := withRoots(o.ExtraRoots)
-	if err != nil {
-		return aws.Config{}, err
+	if block, _ := pem.Decode(o.ExtraRoots); len(o.ExtraRoots) > 0 && block == nil {
+		return aws.Config{}, errNoCertificate
 	}
 	proxy := o.Proxy
 	if proxy == nil {
@@ -56,7 +57,10 @@ func Config(o Options) (aws.Config, error) {
 	return aws.Config{
 		AppID:       appID,
 		Credentials: aws.NewCredentialsCache(instanceRole(o.Metadata)),
-		HTTPClient:  httpx.NewClient(httpx.Options{Dial: o.Dial, Proxy: proxy, TLS: roots, MaxAnswer: maxAnswer}),
+		HTTPClient: onUse{sync.OnceValues(func() (*http.Client, error) {
+			roots, err := withRoots(o.ExtraRoots)
+			return httpx.NewClient(httpx.Options{Dial: o.Dial, Proxy: proxy, TLS: roots, MaxAnswer: maxAnswer}), err
+		})},
 		Retryer: func() aws.Retryer {
 			return retry.NewStandard(func(r *retry.StandardOptions) {
 				r.MaxAttempts, r.MaxBackoff = maxAttempts, maxBackoff
@@ -65,17 +69,31 @@ func Config(o Options) (aws.Config, error) {
 	}, nil
 }
 
+// onUse makes its client at the first request: most passes call no API, and
+// parsing a bundle of roots costs more than the whole of such a pass.
+type onUse struct{ client func() (*http.Client, error) }
+
+func (u onUse) Do(r *http.Request) (*http.Response, error) {
+	client, err := u.client()
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(r)
+}
+
+var errNoCertificate = errors.New("cannot use the extra root certificates: there is no certificate in PEM among them")
+
 // withRoots returns nil, the system's roots, if there is nothing to add.
-func withRoots(pem []byte) (*tls.Config, error) {
-	if len(pem) == 0 {
+func withRoots(bundle []byte) (*tls.Config, error) {
+	if len(bundle) == 0 {
 		return nil, nil
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		return nil, fmt.Errorf("cannot load the system's root certificates: %w", err)
 	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New("cannot use the extra root certificates: there is no certificate in PEM among them")
+	if !pool.AppendCertsFromPEM(bundle) {
+		return nil, errNoCertificate
 	}
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
