@@ -1,0 +1,203 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ecsAPI is the part of ECS that a node's agent uses. Inputs, outputs and
+// errors: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/
+func ecsAPI() *api {
+	modify, read := drawsFrom(BucketECSResourceModify), drawsFrom(BucketECSResourceRead)
+	return &api{
+		name:     "ecs",
+		protocol: jsonProtocol{target: "AmazonEC2ContainerServiceV20141113"},
+		operations: map[string]operation{
+			"DescribeContainerInstances": {bucket: read, resource: anyContainerInstance, handle: describeContainerInstances},
+			"ListAttributes":             {bucket: read, resource: clusterARN, handle: listAttributes},
+			"ListContainerInstances":     {bucket: read, resource: clusterARN, handle: listContainerInstances},
+			"PutAttributes":              {bucket: modify, resource: anyContainerInstance, handle: putAttributes},
+		},
+	}
+}
+
+// ecsAttribute is an attribute on the wire.
+type ecsAttribute struct {
+	Name       string `json:"name"`
+	Value      string `json:"value,omitempty"`
+	TargetType string `json:"targetType,omitempty"`
+	TargetID   string `json:"targetId,omitempty"`
+}
+
+// ecsFailure is an entry of failures[].
+type ecsFailure struct {
+	ARN    string `json:"arn"`
+	Reason string `json:"reason"`
+}
+
+func clientError(code, message string) *apiError {
+	return &apiError{http.StatusBadRequest, code, message}
+}
+
+func invalidParameter(format string, args ...any) *apiError {
+	return clientError("InvalidParameterException", fmt.Sprintf(format, args...))
+}
+
+// findCluster finds a cluster by name or ARN; "" is the cluster "default".
+func (r *apiRequest) findCluster(name string) (*cluster, error) {
+	name = cmp.Or(name[strings.LastIndex(name, "/")+1:], "default")
+	c := r.world.clusters[name]
+	if c == nil {
+		return nil, clientError("ClusterNotFoundException", "Cluster not found.")
+	}
+	return c, nil
+}
+
+// find finds a container instance by id or ARN.
+func (c *cluster) find(id string) *containerInstance {
+	i := slices.IndexFunc(c.instances, func(ci *containerInstance) bool { return id == ci.id || id == ci.arn() })
+	if i < 0 {
+		return nil
+	}
+	return c.instances[i]
+}
+
+// clusterARN and anyContainerInstance are the resources refusals name. Shapes:
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
+func clusterARN(r *apiRequest) string { return r.ecsARN("cluster", "") }
+
+func anyContainerInstance(r *apiRequest) string { return r.ecsARN("container-instance", "/*") }
+
+func (r *apiRequest) ecsARN(kind, rest string) string {
+	var in struct {
+		Cluster string `json:"cluster"`
+	}
+	_ = r.decode(&in)
+	name := cmp.Or(in.Cluster[strings.LastIndex(in.Cluster, "/")+1:], "default")
+	account := strings.Split(r.caller.principal, ":")[4]
+	return fmt.Sprintf("arn:aws:ecs:%s:%s:%s/%s%s", r.caller.region, account, kind, name, rest)
+}
+
+type describedInstance struct {
+	ContainerInstanceARN string         `json:"containerInstanceArn"`
+	EC2InstanceID        string         `json:"ec2InstanceId"`
+	Status               string         `json:"status"`
+	AgentConnected       bool           `json:"agentConnected"`
+	Version              int64          `json:"version"`
+	VersionInfo          versionInfo    `json:"versionInfo"`
+	Attributes           []ecsAttribute `json:"attributes"`
+	RunningTasksCount    int            `json:"runningTasksCount"`
+	PendingTasksCount    int            `json:"pendingTasksCount"`
+	RegisteredAt         float64        `json:"registeredAt"` // seconds since 1970
+	Attachments          []struct{}     `json:"attachments"`
+	Tags                 []struct{}     `json:"tags"`
+}
+
+type versionInfo struct {
+	AgentHash     string `json:"agentHash"`
+	AgentVersion  string `json:"agentVersion"`
+	DockerVersion string `json:"dockerVersion"`
+}
+
+// maxDescribed is how many instances one call may ask for.
+const maxDescribed = 100
+
+func describeContainerInstances(r *apiRequest) (any, error) {
+	var in struct {
+		Cluster            string   `json:"cluster"`
+		ContainerInstances []string `json:"containerInstances"`
+	}
+	if err := r.decode(&in); err != nil {
+		return nil, err
+	}
+	c, err := r.findCluster(in.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(in.ContainerInstances); n == 0 || n > maxDescribed {
+		return nil, invalidParameter("Container instances must have between 1 and %d entries, not %d.", maxDescribed, n)
+	}
+	out := struct {
+		ContainerInstances []describedInstance `json:"containerInstances"`
+		Failures           []ecsFailure        `json:"failures"`
+	}{[]describedInstance{}, []ecsFailure{}}
+	for _, id := range in.ContainerInstances {
+		if ci := c.find(id); ci != nil {
+			out.ContainerInstances = append(out.ContainerInstances, ci.described())
+			continue
+		}
+		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+		if !strings.HasPrefix(id, "arn:") {
+			id = r.ecsARN("container-instance", "/"+id)
+		}
+		out.Failures = append(out.Failures, ecsFailure{ARN: id, Reason: "MISSING"})
+	}
+	return out, nil
+}
+
+func (c *containerInstance) described() describedInstance {
+	d := describedInstance{
+		ContainerInstanceARN: c.arn(), EC2InstanceID: c.node.instance.ID, Status: c.status,
+		AgentConnected: c.node.agent.running, Version: c.version,
+		VersionInfo: versionInfo{agentHash, agentVersion, "DockerVersion: " + dockerVersion},
+		Attributes:  c.sortedAttributes(), Attachments: []struct{}{}, Tags: []struct{}{},
+		RegisteredAt: float64(c.registeredAt.UnixMilli()) / float64(time.Second/time.Millisecond),
+	}
+	for _, t := range c.node.agent.tasks {
+		switch t.KnownStatus {
+		case "RUNNING":
+			d.RunningTasksCount++
+		case "PENDING", "PROVISIONING", "ACTIVATING":
+			d.PendingTasksCount++
+		}
+	}
+	return d
+}
+
+func (c *containerInstance) sortedAttributes() []ecsAttribute {
+	attributes := []ecsAttribute{}
+	for name, value := range c.attributes {
+		attributes = append(attributes, ecsAttribute{Name: name, Value: value})
+	}
+	slices.SortFunc(attributes, func(a, b ecsAttribute) int { return cmp.Compare(a.Name, b.Name) })
+	return attributes
+}
+
+func listContainerInstances(r *apiRequest) (any, error) {
+	var in struct {
+		Cluster string `json:"cluster"`
+		Filter  string `json:"filter"`
+		Status  string `json:"status"`
+		pageRequest
+	}
+	if err := r.decode(&in); err != nil {
+		return nil, err
+	}
+	c, err := r.findCluster(in.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	matches, err := parseClusterQuery(in.Filter)
+	if err != nil {
+		return nil, err
+	}
+	arns := []string{}
+	for _, ci := range c.instances {
+		// Without a status: all but INACTIVE (API_ListContainerInstances).
+		if matches(ci) && (in.Status == ci.status || in.Status == "" && ci.status != "INACTIVE") {
+			arns = append(arns, ci.arn())
+		}
+	}
+	page, next, err := paginate(arns, in.pageRequest)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		ContainerInstanceARNs []string `json:"containerInstanceArns"`
+		NextToken             string   `json:"nextToken,omitempty"`
+	}{page, next}, nil
+}
