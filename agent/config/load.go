@@ -1,0 +1,203 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/config/strict"
+	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+)
+
+// Where settings come from on a node.
+const (
+	Dir  = "/etc/ecsnode"
+	Path = Dir + "/ecsnode.yaml"
+)
+
+const (
+	defaultBudget        = 2 * time.Minute
+	defaultAgentInterval = 30 * time.Second
+)
+
+var errChannel = errors.New("a channel is 1 to 64 lower-case letters, digits, dots, hyphens and underscores")
+
+// Loaded is the effective configuration and where it came from.
+type Loaded struct {
+	Config   Config
+	Layers   []string // files that were read, in order
+	LeftOut  []string // those of them that are not in effect because of a problem
+	Problems strict.Problems
+
+	result *strict.Result
+}
+
+// Load reads the file at main and then conf.d/*.yaml beside it, in the order
+// of their names, each over the ones before. A file with any problem is left
+// out whole and the others count: the caller shows Problems. An absent main
+// file is no problem if it is [Path]: a node without settings has the defaults.
+func Load(files fsx.FS, main string) *Loaded {
+	layers, problems := read(files, main)
+	l := Merge(layers)
+	l.Problems = append(l.Problems, problems...)
+	for _, p := range problems {
+		l.Layers = append(l.Layers, p.Pos.File)
+		l.LeftOut = append(l.LeftOut, p.Pos.File)
+	}
+	l.Problems.Sort()
+	return l
+}
+
+func read(files fsx.FS, main string) (layers []strict.Layer, problems strict.Problems) {
+	fail := func(name string, err error) {
+		problems = append(problems, strict.Problem{Pos: strict.Pos{File: name, Line: 1, Column: 1}, Message: err.Error()})
+	}
+	names := []string{main}
+	confd := path.Join(path.Dir(main), "conf.d")
+	entries, err := files.ReadDir(confd)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		fail(confd, err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".yaml") && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, path.Join(confd, e.Name()))
+		}
+	}
+	for _, name := range names {
+		data, err := files.ReadFile(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && name == Path:
+		case err != nil:
+			fail(name, err)
+		default:
+			layers = append(layers, strict.Layer{Name: name, Data: data})
+		}
+	}
+	return layers, problems
+}
+
+// Merge decodes layers over the defaults and checks what they say together. A
+// layer with a problem is left out, also one that is impossible only beside
+// the others: the problem is placed in the file that made it so.
+func Merge(layers []strict.Layer) *Loaded {
+	l := &Loaded{}
+	for _, layer := range layers {
+		l.Layers = append(l.Layers, layer.Name)
+	}
+	for {
+		l.Config = Default()
+		l.result = strict.Decode(&l.Config, layers...)
+		l.Problems = append(l.Problems, l.result.Problems...)
+		l.LeftOut = append(l.LeftOut, l.result.LeftOut...)
+		l.Problems = append(l.Problems, furtherProblems(layers, l.result)...)
+		layers = without(layers, l.result.LeftOut)
+
+		problems := validate(l.Config, l.result)
+		l.Problems = append(l.Problems, problems...)
+		var bad []string
+		for _, p := range problems {
+			bad = append(bad, p.Pos.File)
+		}
+		rest := without(layers, bad)
+		if len(rest) == len(layers) {
+			break // well, or wrong by default, which a test excludes
+		}
+		for _, layer := range layers {
+			if slices.Contains(bad, layer.Name) {
+				l.LeftOut = append(l.LeftOut, layer.Name)
+			}
+		}
+		layers = rest
+	}
+	l.Problems.Sort()
+	return l
+}
+
+func without(layers []strict.Layer, names []string) []strict.Layer {
+	return slices.DeleteFunc(slices.Clone(layers), func(l strict.Layer) bool { return slices.Contains(names, l.Name) })
+}
+
+// furtherProblems returns what is impossible in layers that are left out for
+// another problem: an operator is told all at once.
+func furtherProblems(layers []strict.Layer, decoded *strict.Result) (further strict.Problems) {
+	if len(decoded.LeftOut) == 0 {
+		return nil
+	}
+	c := Default()
+	attempt := strict.Attempt(&c, layers...)
+	for _, p := range validate(c, attempt) {
+		known := slices.ContainsFunc(decoded.Problems, func(q strict.Problem) bool { return q.Pos == p.Pos })
+		if slices.Contains(decoded.LeftOut, p.Pos.File) && !known {
+			further = append(further, p)
+		}
+	}
+	return further
+}
+
+// validate reports what the types cannot: impossible combinations.
+func validate(c Config, result *strict.Result) (problems strict.Problems) {
+	report := func(section string) func(path, message string) {
+		return func(path, message string) {
+			if section != "" && path != "" {
+				path = section + "." + path
+			} else {
+				path = section + path
+			}
+			problems = append(problems, result.Problem(path, errors.New(message)))
+		}
+	}
+	c.ECSConfig.Cluster = c.Cluster
+	c.NodeConfig.Validate(report("node_config"))
+	c.ECSConfig.Validate(report("ecs_config"))
+	c.Instance.Validate(report("instance"))
+	root := report("")
+	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {
+		root("cluster", problem)
+	}
+	if d := time.Duration(c.ECSAgent.Interval); d < time.Second {
+		root("ecs_agent.interval", fmt.Sprintf("%v is too often: expected at least 1s", d))
+	}
+	if u := c.ECSAgent.Introspection; u != "" && !strings.HasPrefix(u, "http://") {
+		root("ecs_agent.introspection", fmt.Sprintf("%q is no URL of the agent: expected http://HOST:PORT", u))
+	}
+	if d := time.Duration(c.Boot.Budget); d < time.Second {
+		root("boot.budget", fmt.Sprintf("%v is too short: expected at least 1s", d))
+	}
+	return problems
+}
+
+// Setting is one effective setting.
+type Setting struct {
+	Path   string `json:"path"`
+	Value  string `json:"value"` // as YAML on one line
+	Origin string `json:"from"`  // FILE:LINE:COLUMN, or "default"
+	Help   string `json:"help"`
+}
+
+// Settings returns every effective setting in the order of their declaration.
+func (l *Loaded) Settings() []Setting {
+	var out []Setting
+	strict.Walk(l.Config, func(s strict.Setting) {
+		origin := "default"
+		if pos, ok := l.result.Origin(s.Path); ok {
+			origin = pos.String()
+		}
+		out = append(out, Setting{s.Path, strict.FormatValue(s.Value), origin, s.Help})
+	})
+	return out
+}
+
+// Equal reports whether two loads are the same to every reader.
+func (l *Loaded) Equal(o *Loaded) bool {
+	return slices.Equal(l.Settings(), o.Settings()) && slices.Equal(l.Problems, o.Problems) && slices.Equal(l.LeftOut, o.LeftOut)
+}
+
+// Schema returns the JSON Schema of the configuration.
+func Schema() ([]byte, error) {
+	return strict.Schema(Default(), "https://github.com/ecsnode/ecsnode/ecsnode.schema.json", "ecsnode configuration")
+}

@@ -1,0 +1,23 @@
+package strict
+
+import "reflect"
+
+// Attempt decodes like Decode but applies of a layer with problems what is
+// good in it. Nothing may act on the outcome: it is for checks of what the
+// values say together, so that they report on a file beside its other problems.
+// The Result has no problems of its own; it places those of the checks.
+func Attempt(into any, layers ...Layer) *Result {
+	mustCheckType(into)
+	target := reflect.ValueOf(into).Elem()
+	r := &Result{}
+	for _, l := range layers {
+		if tree, _ := parse(l); tree != nil {
+			r.add(l, tree, nil)
+		}
+	}
+	if r.root != nil {
+		d := decoder{root: target.Type()}
+		d.value(r.root, target, "")
+	}
+	return r
+}

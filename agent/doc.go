@@ -1,0 +1,110 @@
+/*
+Package agent is the plan of the house. It holds no code; arch_test.go in this
+directory enforces what is said here about layers.
+
+# Words
+
+  - Facts are what is observed: the instance, its tags, what the ECS agent is
+    registered as. Package facts has their types.
+  - Config is what the operator wants: ecsnode.yaml and conf.d.
+  - A duty is one thing the node must keep true. Reconcile is one bounded pass:
+    it looks, compares, closes the gap, and is safe to repeat.
+  - A host package talks to exactly one outside thing.
+  - The engine (package duty) runs duties. It alone owns goroutines, schedules,
+    time-outs, backoff and streams of events.
+  - A cell is a value with one writer that wakes its readers when it really
+    changed. The configuration is a cell too: a new one restarts nothing.
+  - The node (package node) is the wiring, the only package that knows all.
+  - The sim is a simulated node's outside, with state, on real protocols. The
+    agent cannot tell it from AWS. In tests it is reached over in-memory
+    connections, so that the SDK clients run in virtual time.
+
+# Layers
+
+Nothing imports upwards, and nothing of its own layer unless it says so here:
+
+	0  facts cell when fsx templates config/strict
+	1  duty (cell, when)   render (facts)
+	2  duties/* (duty, cell, when, facts, fsx, render)
+	   host/* (facts, fsx; clients of AWS also host/httpx and host/awsapi)
+	   status (duty, cell, facts, fsx)   sim (facts)
+	3  config (config/strict, the duties' Config types, when, render, facts, fsx)
+	4  node (all of the above)
+	5  cmd/* (node, status, config, duty, facts, fsx, sim)
+
+A duty never imports a host package, another duty, an SDK, os, net or net/http:
+it declares the one to three methods it needs, in nouns from facts, and host
+clients satisfy them without either knowing the other. A duty has no goroutine,
+ticker, sleep or retry loop.
+
+No SDK client is ever stored in an interface of its own shape, and no SDK
+paginator is used: text/template makes the linker keep every exported method of
+every type that reaches an interface, which costs tens of megabytes.
+
+# Data flow
+
+	ecsnode.yaml, conf.d ─> config ────> cell[effective] ───┬──────────────┐
+	command line ────────> requests ──> cell[requests]      │ (hold)       │
+	IMDS, ec2:DescribeTags > instance ─> cell[Instance] ────┼─> ecsconfig ─┼─> /etc/ecs/ecs.config
+	agent introspection ─> registration > cell[ContainerInstance] ┘   │    │
+	                                         cell[cluster] <──────────┘    │
+	                                               └────────> nodeconfig ──┴─> /etc/container_config
+	every pass ─> Record ─> board ─> /run/ecsnode/status.json ─> ecsnode status, sd_notify
+	ecsconfig and nodeconfig once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity
+
+Rules: a published value never contains what changes every pass. What should be
+is compared with what is; nothing is done because something "changed". A dry
+run is a property of the hosts: fsx.Overlay stages writes so that later reads
+see them, the ECS API records calls.
+
+# Two classes of duty
+
+Duties with Identity set establish what the node is: its cluster, and the
+values of node.config that must be there. A node without identity must not join
+a cluster, so the unit of the ECS agent waits for `ecsnode ready identity`.
+Once both have succeeded in a boot the identity stays established, whatever
+fails later: the last good files are those of this node.
+
+A hold stops every duty with Changes set. It stops an identity duty only once
+the identity of this boot is established, so that neither a tag nor an operator
+can keep a node out of its cluster by holding it. Sources are never held.
+
+# Absent, unavailable, refused
+
+The three are different everywhere (facts.ErrAbsent and its siblings). A tag is
+present, absent or unavailable; a default or an empty value stands in for an
+absent one only. Unavailable means waiting with the last good file in place.
+
+# Who may set what
+
+Settings come from files that root writes: defaults < ecsnode.yaml < conf.d. A
+file with any problem is left out whole, named, and shown failing; a problem
+that shows only in combination is placed in, and costs, the file that made it.
+Instance tags may set ecsnode:channel and ecsnode:hold and nothing else, because
+whoever may tag an instance must not own it. Template functions see tags as
+data; what is rendered into a shell file is parsed again before it is written.
+
+# How to add a duty
+
+ 1. Write agent/duties/NAME: a struct with its inputs (cell readers), outputs
+    (cells) and hosts (interfaces declared there), Name and Reconcile; its
+    Config with Default and Validate if it has settings.
+ 2. Add one line to the table in agent/node/table.go, where its order, its
+    schedule and its inputs stand. Settings join config.Config.
+
+The engine, status, plan, hold and apply then know it.
+
+# Decisions that differ from what one may expect
+
+  - fsx writes its own temporary files through os.Root instead of using a
+    library: their names must be recognisable as ours, so that the next write
+    can remove what a killed process left, and a root other than "/" must hold
+    against symbolic links.
+  - The JSON Schema comes from the same walk over the Go types that decodes, so
+    that the two cannot differ.
+  - Credentials are the instance role's, read through the agent's own IMDS
+    client. The SDK's config package is not linked: it brings SSO and STS.
+  - The board that writes the status is a duty like others: woken at edges, with
+    a heartbeat, and it feeds the watchdog.
+*/
+package agent

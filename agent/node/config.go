@@ -1,0 +1,108 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/instance"
+	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/status"
+)
+
+// effective is the configuration with what tags set.
+type effective struct {
+	config.Config
+	loaded      *config.Loaded
+	tagWarnings []string
+}
+
+func (e *effective) equal(o *effective) bool {
+	return e.loaded.Equal(o.loaded) && e.Channel == o.Channel && e.Hold == o.Hold && slices.Equal(e.tagWarnings, o.tagWarnings)
+}
+
+// load reads the configuration as it stands.
+func (n *Node) load(files fsx.FS) *effective {
+	loaded := config.Load(files, n.opts.Config)
+	i, _ := n.instance.Get()
+	c, warnings := loaded.Config.WithTags(i.Tags)
+	return &effective{c, loaded, warnings}
+}
+
+// configDuty reads the files again and publishes what they say.
+type configDuty struct {
+	n     *Node
+	files fsx.FS
+}
+
+func (configDuty) Name() string { return "config" }
+
+func (d configDuty) Reconcile(context.Context) (duty.Outcome, error) {
+	e := d.n.load(d.files)
+	d.n.config.Set(e)
+	out := duty.Outcome{Warnings: e.tagWarnings}
+	switch len(e.loaded.Layers) {
+	case 0:
+		out.Summary = "no file: every setting is at its default"
+	case 1:
+		out.Summary = e.loaded.Layers[0]
+	default:
+		out.Summary = fmt.Sprintf("%s and %d more", e.loaded.Layers[0], len(e.loaded.Layers)-1)
+	}
+	if len(e.loaded.Problems) == 0 {
+		return out, nil
+	}
+	return out, fmt.Errorf("not in effect: %s. %w", strings.Join(e.loaded.LeftOut, ", "), e.loaded.Problems)
+}
+
+// The parts of the configuration that duties read.
+
+func (n *Node) nodeConfig() cell.Reader[nodeconfig.Config] {
+	return cell.View(n.config, func(e *effective) nodeconfig.Config { return e.NodeConfig })
+}
+
+func (n *Node) ecsConfig() cell.Reader[ecsconfig.Config] {
+	return cell.View(n.config, func(e *effective) ecsconfig.Config {
+		c := e.ECSConfig
+		c.Cluster = e.Cluster
+		return c
+	})
+}
+
+func (n *Node) instanceConfig() cell.Reader[instance.Config] {
+	return cell.View(n.config, func(e *effective) instance.Config { return e.Instance })
+}
+
+// known returns the instance as far as it is known.
+func (n *Node) known() facts.Instance {
+	i, _ := n.instance.Get()
+	return i
+}
+
+// Settings returns every setting in effect and where it comes from. Tags count
+// as a running ecsnode last read them. problems is nil if all files are in
+// effect.
+func (n *Node) Settings() (settings []config.Setting, problems error) {
+	loaded := config.Load(n.disk, n.opts.Config)
+	settings = loaded.Settings()
+	if d, err := status.Load(n.disk, status.Path); err == nil {
+		tagged, _ := loaded.Config.WithTags(d.Node.Instance.Tags)
+		for i, s := range settings {
+			switch {
+			case s.Path == "channel" && tagged.Channel != loaded.Config.Channel:
+				settings[i].Value, settings[i].Origin = string(tagged.Channel), "tag "+config.ChannelTag
+			case s.Path == "hold" && tagged.Hold != loaded.Config.Hold:
+				settings[i].Value, settings[i].Origin = strconv.Quote(tagged.Hold), "tag "+config.HoldTag
+			}
+		}
+	}
+	return settings, loaded.Problems.Err()
+}

@@ -1,0 +1,80 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/host/awsapi"
+	"github.com/ecsnode/ecsnode/agent/host/ec2"
+	"github.com/ecsnode/ecsnode/agent/host/ecs"
+	"github.com/ecsnode/ecsnode/agent/host/imds"
+	"github.com/ecsnode/ecsnode/agent/host/introspection"
+)
+
+// hosts are the outside things of one node.
+type hosts struct {
+	imds *imds.Client
+	ec2  *ec2.Client
+	ecs  ecsconfig.AttributePutter
+}
+
+// newHosts builds the clients. Of the environment it takes what the AWS SDKs
+// name so: AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_ENDPOINT_URL with _EC2 and
+// _ECS, and AWS_CA_BUNDLE, which is a file of this host whatever the root.
+// https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html
+func newHosts(o Options) (hosts, error) {
+	metadata := imds.New(imds.Options{Dial: o.Dial, Endpoint: o.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT")})
+	var roots []byte
+	if bundle := o.Getenv("AWS_CA_BUNDLE"); bundle != "" {
+		var err error
+		if roots, err = os.ReadFile(bundle); err != nil {
+			return hosts{}, fmt.Errorf("cannot read AWS_CA_BUNDLE: %w", err)
+		}
+	}
+	api, err := awsapi.Config(awsapi.Options{Metadata: metadata, Dial: o.Dial, ExtraRoots: roots})
+	if err != nil {
+		return hosts{}, err
+	}
+	endpoint := func(service string) string {
+		return cmp.Or(o.Getenv("AWS_ENDPOINT_URL_"+service), o.Getenv("AWS_ENDPOINT_URL"))
+	}
+	return hosts{
+		imds: metadata,
+		ec2:  ec2.New(api, endpoint("EC2")),
+		ecs:  ecs.New(api, endpoint("ECS")),
+	}, nil
+}
+
+// agent asks the ECS agent where the configuration says it answers.
+type agent struct {
+	n      *Node
+	at     string // where client asks
+	client *introspection.Client
+}
+
+func (a *agent) endpoint() string {
+	if c, ok := a.n.config.Get(); ok {
+		return c.ECSAgent.Introspection
+	}
+	return ""
+}
+
+// ContainerInstance implements registration.Agent.
+func (a *agent) ContainerInstance(ctx context.Context) (facts.ContainerInstance, error) {
+	if at := a.endpoint(); a.client == nil || at != a.at {
+		a.at, a.client = at, introspection.New(introspection.Options{Endpoint: at, Dial: a.n.opts.Dial})
+	}
+	return a.client.ContainerInstance(ctx)
+}
+
+// off says why the agent is not asked, or "".
+func (a *agent) off() string {
+	if a.n.scratch() && a.endpoint() == "" {
+		return "off: --root is not / and ecs_agent.introspection is not set"
+	}
+	return ""
+}

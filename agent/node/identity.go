@@ -1,0 +1,122 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/status"
+)
+
+// identityFile says that this node knew what it is, since it booted.
+const identityFile = status.Dir + "/identity.json"
+
+type identity struct {
+	BootID   string    `json:"boot_id,omitempty"`
+	Instance string    `json:"instance_id"`
+	At       time.Time `json:"established_at"`
+}
+
+// readIdentity returns the identity established in this boot; the zero value
+// if there is none.
+func readIdentity(files fsx.FS, bootID string) (identity, error) {
+	data, err := files.ReadFile(identityFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return identity{}, nil
+	}
+	if err != nil {
+		return identity{}, err
+	}
+	var id identity
+	if err := json.Unmarshal(data, &id); err != nil || id.BootID != bootID {
+		return identity{}, nil // torn or of another boot: established again
+	}
+	return id, nil
+}
+
+// identityDuty notes when every duty that establishes identity has succeeded
+// once since the node booted. It stays so when one fails later: the last good
+// files are those of this node. A node that is registered in another cluster
+// than is configured has an identity as well: the cluster that it is in.
+type identityDuty struct {
+	n     *Node
+	files fsx.FS
+	board *status.Board
+}
+
+func (identityDuty) Name() string { return "identity" }
+
+func (d identityDuty) Reconcile(context.Context) (duty.Outcome, error) {
+	var open []string
+	cluster, _ := d.n.cluster.Get()
+	for _, r := range d.board.Records() {
+		if r.Name == ecsconfig.Name && cluster != "" {
+			continue // it is known, also where a change of it is refused
+		}
+		if r.Identity && r.LastOK.IsZero() {
+			open = append(open, fmt.Sprintf("%s (%s)", r.Name, r.State))
+		}
+	}
+	id, err := readIdentity(d.files, d.n.bootID)
+	if err != nil {
+		return duty.Outcome{}, err
+	}
+	instance := d.n.known().ID
+	known := !id.At.IsZero() && (instance == "" || id.Instance == instance)
+	if known {
+		d.n.established.Set(id.At)
+		return duty.Outcome{Summary: "established"}, nil
+	}
+	if len(open) > 0 {
+		return duty.Outcome{}, duty.WaitingFor("%s", strings.Join(open, ", "))
+	}
+	id = identity{BootID: d.n.bootID, Instance: instance, At: time.Now()}
+	data, err := json.Marshal(id)
+	if err != nil {
+		return duty.Outcome{}, fmt.Errorf("cannot write %s: %w", identityFile, err)
+	}
+	if _, err := d.files.MkdirAll(status.Dir, 0o755); err != nil {
+		return duty.Outcome{}, err
+	}
+	if _, err := d.files.WriteFile(identityFile, append(data, '\n'), fsx.How{Mode: 0o644, Volatile: true}); err != nil {
+		return duty.Outcome{}, err
+	}
+	d.n.established.Set(id.At)
+	return duty.Outcome{Changed: true, Summary: "established"}, nil
+}
+
+// Ready returns nil once the identity of the node is established in this boot,
+// and else what is missing.
+func (n *Node) Ready() error {
+	id, err := readIdentity(n.disk, n.bootID)
+	if err != nil {
+		return err
+	}
+	if !id.At.IsZero() {
+		return nil
+	}
+	var why []string
+	for _, path := range []string{status.Path, status.BootPath} {
+		d, err := status.Load(n.disk, path)
+		if err != nil {
+			continue
+		}
+		for _, r := range d.Duties {
+			if r.Identity && r.LastOK.IsZero() {
+				why = append(why, strings.TrimSuffix(fmt.Sprintf("%s %s: %s", r.Name, r.State, r.Err), ": "))
+			}
+		}
+		break
+	}
+	if len(why) == 0 {
+		why = []string{"no pass has been made since the node booted"}
+	}
+	return fmt.Errorf("the identity of this node is not established: %s", strings.Join(why, "; "))
+}

@@ -1,0 +1,617 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/node"
+	"github.com/ecsnode/ecsnode/agent/sim"
+	"github.com/ecsnode/ecsnode/agent/status"
+)
+
+// rig is a node in a directory and the simulated world around it, in virtual
+// time.
+type rig struct {
+	t     *testing.T
+	world *sim.World
+	net   *sim.Network
+	root  string
+	ca    string // file with the world's certificate authority
+	log   bytes.Buffer
+}
+
+const basic = `
+cluster: '{{ tag "cluster" }}'
+ecs_agent: { introspection: "http://localhost:51678" }
+`
+
+// inNode runs f in a bubble with a node that has the given ecsnode.yaml.
+func inNode(t *testing.T, yaml string, f func(*testing.T, *rig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, world: sim.New(sim.Options{}), net: sim.NewNetwork(), root: t.TempDir()}
+		defer r.net.Close()
+		if err := r.world.Connect(r.net); err != nil {
+			t.Fatal(err)
+		}
+		authority, err := r.world.Authority()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ca = filepath.Join(t.TempDir(), "ca.pem")
+		if err := os.WriteFile(r.ca, authority.PEM(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.write("/etc/ecsnode/ecsnode.yaml", yaml)
+		r.write("/sys/class/dmi/id/board_asset_tag", r.world.Instance().ID)
+		r.write("/proc/sys/kernel/random/boot_id", "11111111-1111-4111-8111-111111111111")
+		f(t, r)
+	})
+}
+
+func (r *rig) write(name, content string) {
+	r.t.Helper()
+	name = filepath.Join(r.root, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// read returns a file of the node, "" if there is none.
+func (r *rig) read(name string) string {
+	r.t.Helper()
+	data, err := os.ReadFile(filepath.Join(r.root, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (r *rig) node() *node.Node {
+	r.t.Helper()
+	n, err := node.New(node.Options{
+		Root: r.root, Version: "test", Dial: r.net.DialContext,
+		Getenv: func(name string) string { return map[string]string{"AWS_CA_BUNDLE": r.ca}[name] },
+		Log:    slog.New(slog.NewTextHandler(&r.log, nil)),
+		// Real inotify would keep virtual time from passing.
+		Watch: func(ctx context.Context, _ func(), _ ...string) error { <-ctx.Done(); return ctx.Err() },
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+// daemon runs `ecsnode run` until stop is called.
+func (r *rig) daemon() (stop func()) {
+	n := r.node()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Errorf("run: %v", err)
+		}
+	}
+}
+
+func (r *rig) pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
+func (r *rig) status() *status.Document {
+	r.t.Helper()
+	d, err := status.Load(r.node().FS(), status.Path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return d
+}
+
+// state returns how a duty stands.
+func (r *rig) state(name string) duty.Record {
+	r.t.Helper()
+	for _, rec := range r.status().Duties {
+		if rec.Name == name {
+			return rec
+		}
+	}
+	r.t.Fatalf("status has no %s", name)
+	return duty.Record{}
+}
+
+func (r *rig) want(file string, parts ...string) {
+	r.t.Helper()
+	content := r.read(file)
+	for _, p := range parts {
+		if !strings.Contains(content, p) {
+			r.t.Errorf("%s lacks %q:\n%s", file, p, content)
+		}
+	}
+}
+
+const (
+	nodeConfig = "/etc/container_config/node.config"
+	ecsConfig  = "/etc/ecs/ecs.config"
+)
+
+func TestAFreshNodeKnowsWhatItIs(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		stop := r.daemon()
+		r.pass(2 * time.Second)
+		r.want(nodeConfig, "MY_ENVIRONMENT='prod'", "NODE_CLUSTER='web'", "NODE_INSTANCE_ID='i-0123456789abcdef0'", "NODE_REGION='eu-west-1'", "NODE_LIFECYCLE='on-demand'")
+		r.want(ecsConfig, "ECS_CLUSTER=web\n", `"lifecycle":"on-demand"`)
+		if err := r.node().Ready(); err != nil {
+			t.Error(err)
+		}
+		r.pass(time.Minute)
+		d := r.status()
+		if verdict, why := d.Judge(time.Now(), func(int) bool { return true }); verdict != status.Well {
+			t.Errorf("verdict %v %s: %+v", verdict, why, d)
+		}
+		for _, rec := range d.Duties {
+			if rec.State != duty.OK {
+				t.Errorf("%s is %s: %s", rec.Name, rec.State, rec.Err)
+			}
+		}
+		stop()
+		if d := r.status(); d.StoppedAt.IsZero() {
+			t.Error("an orderly end is not in the status")
+		}
+	})
+}
+
+func TestATagThatChangesIsFollowed(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		defer r.daemon()()
+		r.pass(10 * time.Second)
+		before := r.world.Count("ec2")
+		if err := r.world.SetTag("env", "staging"); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(61 * time.Second)
+		r.want(nodeConfig, "MY_ENVIRONMENT='staging'")
+		if n := r.world.Count("ec2") - before; n != 0 {
+			t.Errorf("%d calls of EC2 although tags are in IMDS", n)
+		}
+	})
+}
+
+func TestNothingIsRewrittenWhenNothingChanged(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		defer r.daemon()()
+		r.pass(10 * time.Second)
+		old := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+		for _, name := range []string{nodeConfig, ecsConfig} {
+			if err := os.Chtimes(filepath.Join(r.root, name), old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.log.Reset()
+		r.pass(3 * time.Hour)
+		for _, name := range []string{nodeConfig, ecsConfig} {
+			info, err := os.Stat(filepath.Join(r.root, name))
+			if err != nil || !info.ModTime().Equal(old) {
+				t.Errorf("%s was rewritten at %v (%v)", name, info.ModTime(), err)
+			}
+		}
+		if r.log.Len() > 0 {
+			t.Errorf("three quiet hours logged:\n%s", &r.log)
+		}
+	})
+}
+
+func TestSickMetadata(t *testing.T) {
+	for name, fault := range map[string]sim.Fault{
+		"hangs":           {Kind: sim.FaultHang},
+		"answers 503":     {Kind: sim.FaultStatus, Status: 503},
+		"answers 401":     {Kind: sim.FaultStatus, Status: 401},
+		"answers garbage": {Kind: sim.FaultGarbage},
+		"answers 16 MiB":  {Kind: sim.FaultHuge},
+		"is cut short":    {Kind: sim.FaultTruncate},
+		"resets":          {Kind: sim.FaultReset},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inNode(t, basic, func(t *testing.T, r *rig) {
+				defer r.daemon()()
+				r.pass(10 * time.Second)
+				good := r.read(nodeConfig)
+				if err := r.world.SetFault("imds", fault); err != nil {
+					t.Fatal(err)
+				}
+				r.pass(2*time.Minute + 30*time.Second) // two passes
+				if rec := r.state("instance"); rec.State != duty.Failing || rec.Err == "" {
+					t.Errorf("instance is %s (%s)", rec.State, rec.Err)
+				}
+				if now := r.read(nodeConfig); now != good || good == "" {
+					t.Errorf("the last good file did not stay:\n%s", now)
+				}
+				r.world.ClearFaults()
+				r.pass(90 * time.Second)
+				if rec := r.state("instance"); rec.State != duty.OK {
+					t.Errorf("healed, instance is %s (%s)", rec.State, rec.Err)
+				}
+			})
+		})
+	}
+}
+
+func TestARebootWithSickMetadataStillHasAnIdentity(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		stop := r.daemon()
+		r.pass(10 * time.Second)
+		stop()
+		if err := r.world.SetFault("imds", sim.Fault{Kind: sim.FaultStatus, Status: 503}); err != nil {
+			t.Fatal(err)
+		}
+		r.write("/proc/sys/kernel/random/boot_id", "22222222-2222-4222-8222-222222222222")
+		if err := os.Remove(filepath.Join(r.root, nodeConfig)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.node().Ready(); err == nil {
+			t.Error("ready right after the reboot")
+		}
+		defer r.daemon()()
+		r.pass(30 * time.Second)
+		r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+		if err := r.node().Ready(); err != nil {
+			t.Error(err)
+		}
+		if rec := r.state("instance"); rec.State != duty.Failing {
+			t.Errorf("instance is %s though metadata is sick", rec.State)
+		}
+	})
+}
+
+func TestTheCacheOfAnotherInstanceIsNeverServed(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		stop := r.daemon()
+		r.pass(10 * time.Second)
+		stop()
+		// An image made of this node starts as another instance.
+		r.write("/sys/class/dmi/id/board_asset_tag", "i-0fedcba9876543210")
+		r.write("/proc/sys/kernel/random/boot_id", "33333333-3333-4333-8333-333333333333")
+		if err := r.world.SetFault("imds", sim.Fault{Kind: sim.FaultHang}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(r.root, nodeConfig)); err != nil {
+			t.Fatal(err)
+		}
+		defer r.daemon()()
+		r.pass(time.Minute)
+		if got := r.read(nodeConfig); got != "" {
+			t.Errorf("node.config from another instance's facts:\n%s", got)
+		}
+		if err := r.node().Ready(); err == nil {
+			t.Error("ready without an identity")
+		}
+	})
+}
+
+func TestLateTagsHoldTheNodeOutAndThenLetItIn(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		r.world.DeleteTag("cluster")
+		defer r.daemon()()
+		r.pass(3 * time.Minute)
+		err := r.node().Ready()
+		if err == nil || !strings.Contains(err.Error(), `tag "cluster" is absent`) {
+			t.Errorf("Ready = %v", err)
+		}
+		if got := r.read(ecsConfig); strings.Contains(got, "ECS_CLUSTER") {
+			t.Errorf("ecs.config names a cluster:\n%s", got)
+		}
+		if err := r.world.SetTag("cluster", "web"); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(10 * time.Second)
+		if err := r.node().Ready(); err != nil {
+			t.Error(err)
+		}
+		r.want(ecsConfig, "ECS_CLUSTER=web\n")
+	})
+}
+
+func TestTagsFromTheAPIWhenMetadataHasNone(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		if err := r.world.EnableMetadataTags(false); err != nil {
+			t.Fatal(err)
+		}
+		defer r.daemon()()
+		r.pass(10 * time.Second)
+		r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+		if src := r.status().Node.Instance.Tags.Source; src != facts.TagsFromEC2 {
+			t.Errorf("source = %q", src)
+		}
+	})
+}
+
+func TestRefusedTagsAreNotAbsent(t *testing.T) {
+	inNode(t, basic+"node_config: {files: {node.config: {values: {MY_ENVIRONMENT: {value: '{{ tag \"env\" }}', missing: default, default: dev}}}}}\n", func(t *testing.T, r *rig) {
+		if err := r.world.EnableMetadataTags(false); err != nil {
+			t.Fatal(err)
+		}
+		r.world.Deny("ec2:DescribeTags")
+		defer r.daemon()()
+		r.pass(time.Minute)
+		if got := r.read(nodeConfig); got != "" {
+			t.Errorf("a default stood in for a tag nobody could look for:\n%s", got)
+		}
+		if rec := r.state("instance"); len(rec.Warnings) != 1 || !strings.Contains(rec.Warnings[0], "ec2:DescribeTags") {
+			t.Errorf("instance: %+v", rec)
+		}
+		if rec := r.state("ecsconfig"); rec.State != duty.Waiting || !strings.Contains(rec.Err, "ec2:DescribeTags") {
+			t.Errorf("ecsconfig: %+v", rec)
+		}
+		r.pass(10 * time.Minute)
+		if rec := r.state("ecsconfig"); rec.State != duty.Failing {
+			t.Errorf("ecsconfig: %+v", rec)
+		}
+	})
+}
+
+func TestConfigIsFollowedAndABadFileIsLeftOut(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		defer r.daemon()()
+		r.pass(10 * time.Second)
+		r.write("/etc/ecsnode/conf.d/10-good.yaml", "ecs_config: {reserved_memory: 256}\n")
+		r.write("/etc/ecsnode/conf.d/20-bad.yaml", "clutser: web\nchannel: Bad Channel\n")
+		r.pass(31 * time.Second)
+		r.want(ecsConfig, "ECS_RESERVED_MEMORY=256\n", "ECS_CLUSTER=web\n")
+		rec := r.state("config")
+		if rec.State != duty.Failing || !strings.Contains(rec.Err, "20-bad.yaml:1:1") || !strings.Contains(rec.Err, "20-bad.yaml:2:10") || !strings.Contains(rec.Err, "cluster") {
+			t.Errorf("config is %s: %s", rec.State, rec.Err)
+		}
+		if err := os.Remove(filepath.Join(r.root, "/etc/ecsnode/conf.d/20-bad.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(5 * time.Minute)
+		if rec := r.state("config"); rec.State != duty.OK {
+			t.Errorf("config is %s: %s", rec.State, rec.Err)
+		}
+	})
+}
+
+func TestHold(t *testing.T) {
+	for name, c := range map[string]struct{ hold, release func(*rig) error }{
+		"by the operator": {
+			func(r *rig) error { return r.node().Hold("all", "disk swap", 0) },
+			func(r *rig) error { _, err := r.node().Release("all"); return err },
+		},
+		"one duty": {
+			func(r *rig) error { return r.node().Hold("nodeconfig", "", 0) },
+			func(r *rig) error { _, err := r.node().Release("nodeconfig"); return err },
+		},
+		"by a tag": {
+			func(r *rig) error { return r.world.SetTag("ecsnode:hold", "disk swap") },
+			func(r *rig) error { return r.world.SetTag("ecsnode:hold", "no") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inNode(t, basic, func(t *testing.T, r *rig) {
+				// Held before anything is known: the node comes up all the same.
+				if err := c.hold(r); err != nil {
+					t.Fatal(err)
+				}
+				defer r.daemon()()
+				r.pass(time.Minute)
+				if err := r.node().Ready(); err != nil {
+					t.Fatalf("a hold kept the node out: %v", err)
+				}
+				r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+
+				if err := r.world.SetTag("env", "staging"); err != nil {
+					t.Fatal(err)
+				}
+				r.pass(2 * time.Minute)
+				r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+				if rec := r.state("nodeconfig"); rec.State != duty.Held {
+					t.Errorf("nodeconfig is %s", rec.State)
+				}
+				if h := r.status().Hold; h == nil {
+					t.Error("the status has no hold")
+				}
+				if err := c.release(r); err != nil {
+					t.Fatal(err)
+				}
+				r.pass(2 * time.Minute)
+				r.want(nodeConfig, "MY_ENVIRONMENT='staging'")
+				if h := r.status().Hold; h != nil {
+					t.Errorf("released, the status has %+v", h)
+				}
+			})
+		})
+	}
+}
+
+func TestAHoldForATimeEndsByItselfAndSurvivesARestart(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		stop := r.daemon()
+		r.pass(time.Minute)
+		if err := r.node().Hold("all", "", 2*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Minute)
+		stop()
+		if err := r.world.SetTag("env", "staging"); err != nil {
+			t.Fatal(err)
+		}
+		defer r.daemon()()
+		r.pass(time.Hour)
+		r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+		r.pass(time.Hour)
+		r.want(nodeConfig, "MY_ENVIRONMENT='staging'")
+	})
+}
+
+func TestHoldRefusesWhatItWouldNotStop(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		for _, what := range []string{"instance", "nodecofig", ""} {
+			if err := r.node().Hold(what, "", 0); err == nil || !strings.Contains(err.Error(), "nodeconfig") {
+				t.Errorf("Hold(%q) = %v", what, err)
+			}
+		}
+	})
+}
+
+func TestANodeRegisteredElsewhereKeepsItsClusterAndItsIdentity(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		r.world.SetRegistered("old")
+		defer r.daemon()()
+		r.pass(30 * time.Second)
+		rec := r.state("ecsconfig")
+		if rec.State != duty.Failing || !strings.Contains(rec.Err, "old") || !strings.Contains(rec.Err, "web") {
+			t.Errorf("ecsconfig is %s: %s", rec.State, rec.Err)
+		}
+		if got := r.read(ecsConfig); strings.Contains(got, "ECS_CLUSTER=web") {
+			t.Errorf("a registered node was moved:\n%s", got)
+		}
+		r.want(nodeConfig, "NODE_CLUSTER='old'")
+		if err := r.node().Ready(); err != nil {
+			t.Errorf("held out of the cluster that it is in: %v", err)
+		}
+	})
+}
+
+func TestApply(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		records, err := r.node().Apply(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range records {
+			if rec.State != duty.OK {
+				t.Errorf("alone: %s is %s: %s", rec.Name, rec.State, rec.Err)
+			}
+		}
+		r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+
+		defer r.daemon()()
+		r.pass(10 * time.Minute)
+		if err := r.world.SetTag("env", "staging"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := r.node().Apply(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.want(nodeConfig, "MY_ENVIRONMENT='staging'")
+		if took := time.Since(began); took > 11*time.Second {
+			t.Errorf("the daemon took %v", took)
+		}
+		if left := r.read("/var/lib/ecsnode/requests/apply.json"); left != "" {
+			t.Errorf("the request is left behind: %s", left)
+		}
+	})
+}
+
+func TestPlanChangesNothingAndSaysWhatWouldChange(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		r.write(ecsConfig, "ECS_ENGINE_AUTH_DATA={\"password\":\"hunter2\"}\nECS_LOGLEVEL=info\n")
+		p := r.node().Plan(t.Context())
+		var b strings.Builder
+		p.Diff(&b)
+		for _, want := range []string{"+++ b" + nodeConfig, "+MY_ENVIRONMENT='prod'", "+ECS_CLUSTER=web", "--- a" + ecsConfig, "ECS_ENGINE_AUTH_DATA=(hidden)"} {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("the plan lacks %q:\n%s", want, &b)
+			}
+		}
+		if strings.Contains(b.String(), "hunter2") || strings.Contains(b.String(), "/var/lib/ecsnode") {
+			t.Errorf("the plan shows what it must not:\n%s", &b)
+		}
+		if r.read(nodeConfig) != "" || r.read(status.Path) != "" || strings.Contains(r.read(ecsConfig), "ECS_CLUSTER") {
+			t.Error("the plan wrote something")
+		}
+		if _, err := os.Stat(filepath.Join(r.root, "/var/lib/ecsnode")); err == nil {
+			t.Error("the plan made a directory")
+		}
+		if _, err := r.node().Apply(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if p := r.node().Plan(t.Context()); !p.Empty() {
+			b.Reset()
+			p.Diff(&b)
+			t.Errorf("after apply there is still something to do:\n%s", &b)
+		}
+	})
+}
+
+func TestRender(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		all, err := r.node().Render(t.Context(), "")
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%d files, %v", len(all), err)
+		}
+		one, err := r.node().Render(t.Context(), "node.config")
+		if err != nil || len(one) != 1 || !bytes.Contains(one[0].Data, []byte("MY_ENVIRONMENT='prod'")) {
+			t.Errorf("%v, %v", one, err)
+		}
+		if _, err := r.node().Render(t.Context(), "nod.config"); err == nil || !strings.Contains(err.Error(), nodeConfig) {
+			t.Errorf("err = %v", err)
+		}
+		r.world.DeleteTag("env")
+		if _, err := r.node().Render(t.Context(), "node.config"); err == nil || !strings.Contains(err.Error(), `tag "env" is absent`) {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+func TestBootKeepsItsBudget(t *testing.T) {
+	inNode(t, basic+"boot: {budget: 40s}\n", func(t *testing.T, r *rig) {
+		if err := r.world.SetFault("imds", sim.Fault{Kind: sim.FaultHang}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		err := r.node().Boot(t.Context())
+		if took := time.Since(began); took < 40*time.Second || took > 45*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if err == nil || !strings.Contains(err.Error(), "instance failing") {
+			t.Errorf("err = %v", err)
+		}
+		r.world.ClearFaults()
+		began = time.Now()
+		if err := r.node().Boot(t.Context()); err != nil || time.Since(began) > time.Second {
+			t.Errorf("well, after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+func TestASecondDaemonIsRefused(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		defer r.daemon()()
+		r.pass(time.Second)
+		err := r.node().Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "held by ecsnode run") {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+func TestEdgesAreLoggedOnce(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		defer r.daemon()()
+		r.pass(time.Minute)
+		if err := r.world.SetFault("imds", sim.Fault{Kind: sim.FaultStatus, Status: 500}); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(time.Hour)
+		r.world.ClearFaults()
+		r.pass(5 * time.Minute)
+		log := r.log.String()
+		if f, ok := strings.Count(log, "duty failing"), strings.Count(log, "duty recovered"); f != 1 || ok != 1 {
+			t.Errorf("failing %d times, recovered %d times:\n%s", f, ok, log)
+		}
+	})
+}

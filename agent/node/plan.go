@@ -1,0 +1,157 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+
+	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/status"
+)
+
+// Plan is what one pass would do.
+type Plan struct {
+	Files   []fsx.Change  // of the node; the agent's own state is left out
+	Calls   []string      // to AWS that change something
+	Records []duty.Record // how each duty would stand
+}
+
+// Empty reports whether nothing would change.
+func (p *Plan) Empty() bool { return len(p.Files)+len(p.Calls) == 0 }
+
+// Plan makes a pass of every duty on an overlay of the node's files: they are
+// read as they would be, and nothing is written. What is asked of the outside
+// is only read.
+func (n *Node) Plan(ctx context.Context) *Plan {
+	files := fsx.NewOverlay(n.disk)
+	calls := &recorder{}
+	s := n.newShift(files, calls, "", "plan")
+	_ = s.engine.Pass(ctx, s.table) // the records say it
+	p := &Plan{Calls: calls.calls, Records: s.board.Records()}
+	for _, c := range files.Changes() {
+		if !ownState(c.Name) {
+			p.Files = append(p.Files, c)
+		}
+	}
+	return p
+}
+
+func ownState(name string) bool {
+	return name == "/run" || name == "/var" || name == "/var/lib" || under(name, status.Dir) || under(name, StateDir)
+}
+
+func under(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
+
+// recorder is the ECS API of a dry run.
+type recorder struct{ calls []string }
+
+func (r *recorder) PutAttributes(_ context.Context, ci facts.ContainerInstance, attributes map[string]string) error {
+	var pairs []string
+	for _, k := range slices.Sorted(maps.Keys(attributes)) {
+		pairs = append(pairs, k+"="+attributes[k])
+	}
+	r.calls = append(r.calls, fmt.Sprintf("ecs:PutAttributes %s on %s", strings.Join(pairs, " "), ci.ARN))
+	return nil
+}
+
+// Diff writes the plan as a unified diff of the node's files, then the calls.
+func (p *Plan) Diff(w io.Writer) {
+	for _, c := range p.Files {
+		switch {
+		case (c.ModeBefore | c.ModeAfter).IsDir():
+			fmt.Fprintf(w, "directory %s %s\n", c.Name, modes(c))
+			continue
+		case c.Existed && !c.Removed && c.ModeBefore != c.ModeAfter:
+			fmt.Fprintf(w, "file %s %s\n", c.Name, modes(c))
+		}
+		before, after := "a"+c.Name, "b"+c.Name
+		if !c.Existed {
+			before = "/dev/null"
+		}
+		if c.Removed {
+			after = "/dev/null"
+		}
+		fmt.Fprint(w, udiff.Unified(before, after, Redact(string(c.Before)), Redact(string(c.After))))
+	}
+	for _, call := range p.Calls {
+		fmt.Fprintf(w, "call %s\n", call)
+	}
+}
+
+func modes(c fsx.Change) string {
+	switch {
+	case c.Removed:
+		return "removed"
+	case !c.Existed:
+		return fmt.Sprintf("made with mode %04o", c.ModeAfter.Perm())
+	}
+	return fmt.Sprintf("mode %04o -> %04o", c.ModeBefore.Perm(), c.ModeAfter.Perm())
+}
+
+// Redact hides the values of KEY=value lines whose key tells of a secret: files
+// that ecsnode shares with others, such as ecs.config, may hold registry
+// passwords.
+func Redact(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		key, value, ok := strings.Cut(line, "=")
+		if ok && ecsconfig.IsSecret(key) && strings.TrimSpace(value) != "" {
+			line = key + "=(hidden)" + line[len(strings.TrimRight(line, "\r\n")):]
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// Rendered is one file as a pass would leave it.
+type Rendered struct {
+	Name string
+	Data []byte
+}
+
+// Render returns the files that duties render, or the one with the given name
+// (its path or the last part of it), as a pass would leave them now; holds do
+// not count, and nothing is written.
+func (n *Node) Render(ctx context.Context, name string) ([]Rendered, error) {
+	files := fsx.NewOverlay(n.disk)
+	s := n.newShift(files, &recorder{}, "", "render")
+	s.engine.Hold = nil
+	_ = s.engine.Pass(ctx, s.table) // looked at below
+	c, _ := n.config.Get()
+	owners := map[string]string{c.ECSConfig.Path: "ecsconfig"}
+	for file := range c.NodeConfig.Files {
+		owners[path.Join(c.NodeConfig.Directory, file)] = "nodeconfig"
+	}
+	all := slices.Sorted(maps.Keys(owners))
+	if name != "" {
+		wanted := func(p string) bool { return p != name && path.Base(p) != name }
+		one := slices.DeleteFunc(slices.Clone(all), wanted)
+		if len(one) == 0 {
+			return nil, fmt.Errorf("cannot render %s: it is none of %s", name, strings.Join(all, ", "))
+		}
+		all = one
+	}
+	var out []Rendered
+	for _, p := range all {
+		for _, r := range s.board.Records() {
+			if r.Name == owners[p] && r.State != duty.OK {
+				return nil, fmt.Errorf("cannot render %s: %s %s: %s", p, r.Name, r.State, r.Err)
+			}
+		}
+		data, err := files.ReadFile(p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Rendered{p, []byte(Redact(string(data)))})
+	}
+	return out, nil
+}

@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/instance"
+	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/registration"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/status"
+	"github.com/ecsnode/ecsnode/agent/when"
+	"github.com/ecsnode/ecsnode/templates"
+)
+
+// table is every duty of the node: what, when, on which input, how long. The
+// order is that of a first pass: a duty comes after those whose news it needs.
+//
+// files and ecs are the real ones or those of a dry run. The board may be nil
+// where only the names are wanted.
+func (n *Node) table(files fsx.FS, ecs ecsconfig.AttributePutter, board *status.Board) []duty.Entry {
+	sec, min := time.Second, time.Minute
+	etc := path.Dir(n.opts.Config)
+	ecsAgent := &agent{n: n}
+	return []duty.Entry{
+		{
+			Duty: configDuty{n, files}, When: when.Every(30 * sec), Timeout: 10 * sec,
+			On: []cell.Waker{n.instance}, Stream: n.watch(etc, etc+"/conf.d"), Gap: 200 * time.Millisecond,
+		},
+		{
+			Duty: requestsDuty{n, files, board.Attend}, When: when.Every(10 * sec), Timeout: 5 * sec,
+			On: []cell.Waker{n.config}, Stream: n.watch(requestsDir),
+		},
+		{
+			Duty: &instance.Duty{
+				FS: files, Config: n.instanceConfig(), Metadata: n.hosts.imds, TagAPI: n.hosts.ec2, Instance: n.instance,
+			},
+			When: n.every(func(c config.Config) when.Duration { return c.Instance.Interval }), On: []cell.Waker{n.config},
+			Timeout: 20 * sec, Gap: sec, Retry: duty.Retry{Max: min},
+		},
+		{
+			Duty: &registration.Duty{
+				FS: files, Agent: ecsAgent, Instance: n.instance, Registration: n.registration, Off: ecsAgent.off,
+			},
+			When: n.every(func(c config.Config) when.Duration { return c.ECSAgent.Interval }), On: []cell.Waker{n.config, n.instance},
+			Timeout: 5 * sec, Gap: sec, Retry: duty.Retry{Max: min},
+		},
+		{
+			Duty: &ecsconfig.Duty{
+				FS: files, Config: n.ecsConfig(), Instance: n.instance, Registration: n.registration, ECS: ecs, Cluster: n.cluster,
+			},
+			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.registration},
+			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true,
+		},
+		{
+			Duty: &nodeconfig.Duty{
+				FS: files, Config: n.nodeConfig(), Instance: n.instance, Cluster: n.cluster, BuiltIn: templates.NodeConfig(),
+			},
+			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster},
+			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true,
+		},
+		{
+			Duty: identityDuty{n, files, board}, When: when.Every(min), Timeout: 5 * sec,
+			On: []cell.Waker{board, n.instance},
+		},
+	}
+}
+
+// watch wakes a duty when files in the node's directories change.
+func (n *Node) watch(dirs ...string) func(context.Context, func()) error {
+	host := make([]string, len(dirs))
+	for i, d := range dirs {
+		host[i] = filepath.Join(n.disk.Root(), d)
+	}
+	return func(ctx context.Context, wake func()) error { return n.opts.Watch(ctx, wake, host...) }
+}
+
+// every is a schedule whose interval is a setting: a new one counts from the
+// next pass on, and nothing is restarted.
+func (n *Node) every(interval func(config.Config) when.Duration) when.Schedule {
+	return schedule(func(t time.Time) time.Time {
+		c := config.Default()
+		if e, ok := n.config.Get(); ok {
+			c = e.Config
+		}
+		return when.Every(time.Duration(interval(c))).Next(t)
+	})
+}
+
+type schedule func(time.Time) time.Time
+
+func (s schedule) Next(t time.Time) time.Time { return s(t) }
