@@ -484,6 +484,40 @@ func TestANodeRegisteredElsewhereKeepsItsClusterAndItsIdentity(t *testing.T) {
 	})
 }
 
+func TestAttributesThatChangeAfterRegistration(t *testing.T) {
+	for name, c := range map[string]struct {
+		yaml  string
+		calls int
+		value string
+	}{
+		"are left until the next registration": {"", 0, ""},
+		"are put where that is asked for":      {"ecs_config: {put_attributes: true}\n", 1, "staging"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inNode(t, basic+c.yaml, func(t *testing.T, r *rig) {
+				defer r.daemon()()
+				r.pass(30 * time.Second)
+				r.world.SetRegistered("web")
+				r.pass(time.Minute)
+				if err := r.world.SetTag("env", "staging"); err != nil {
+					t.Fatal(err)
+				}
+				r.pass(time.Hour)
+				if n := r.world.Count("ecs/PutAttributes"); n != c.calls {
+					t.Errorf("%d calls of PutAttributes in an hour, want %d", n, c.calls)
+				}
+				ci, _ := r.world.ContainerInstance()
+				if got := ci.Attributes["environment"]; got != c.value {
+					t.Errorf("environment = %q, want %q", got, c.value)
+				}
+				if warned := len(r.state("ecsconfig").Warnings) > 0; warned != (c.calls == 0) {
+					t.Errorf("ecsconfig: %+v", r.state("ecsconfig"))
+				}
+			})
+		})
+	}
+}
+
 func TestApply(t *testing.T) {
 	inNode(t, basic, func(t *testing.T, r *rig) {
 		records, err := r.node().Apply(t.Context())

@@ -51,9 +51,9 @@ Exit status: 0 no problem, 1 problems.`,
 			}
 			switch n := len(l.Problems); {
 			case n == 1:
-				return exit{1, fmt.Errorf("one problem; not in effect: %s", strings.Join(l.LeftOut, ", "))}
+				return exit{code: 1, err: fmt.Errorf("one problem; not in effect: %s", strings.Join(l.LeftOut, ", "))}
 			case n > 1:
-				return exit{1, fmt.Errorf("%d problems; not in effect: %s", n, strings.Join(l.LeftOut, ", "))}
+				return exit{code: 1, err: fmt.Errorf("%d problems; not in effect: %s", n, strings.Join(l.LeftOut, ", "))}
 			case len(l.Layers) == 0:
 				fmt.Fprintf(a.out, "no problem: there is no %s, every setting is at its default\n", a.config)
 			default:
@@ -91,7 +91,7 @@ func (a *app) configShowCommand() *cobra.Command {
 				return err
 			}
 			if problems != nil {
-				return exit{1, errors.New(`some files are not in effect: see "ecsnode config check"`)}
+				return exit{code: 1, err: errors.New(`some files are not in effect: see "ecsnode config check"`)}
 			}
 			return nil
 		},

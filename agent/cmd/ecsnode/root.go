@@ -23,8 +23,9 @@ type app struct {
 
 // exit ends the program with a code; err may be nil, when all has been said.
 type exit struct {
-	code int
-	err  error
+	code   int
+	err    error
+	advice string // what to do next, on a line of its own
 }
 
 func (e exit) Error() string {
@@ -49,10 +50,13 @@ func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
 	}
 	var e exit
 	if !errors.As(err, &e) {
-		e = exit{1, err}
+		e = exit{code: 1, err: err}
 	}
 	if e.err != nil {
 		fmt.Fprintf(errOut, "error: %v\n", e.err)
+	}
+	if e.advice != "" {
+		fmt.Fprintln(errOut, e.advice)
 	}
 	return e.code
 }
@@ -95,7 +99,7 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 
 // usage is an error in the command line itself.
 func usage(cmd *cobra.Command, err error) error {
-	return exit{2, fmt.Errorf("%w\nSee %q.", err, cmd.CommandPath()+" --help")}
+	return exit{2, err, fmt.Sprintf("See %q.", cmd.CommandPath()+" --help")}
 }
 
 // noArgs refuses arguments; of a command with subcommands it is a wrong name.

@@ -67,7 +67,7 @@ func latest(files fsx.FS) (*status.Document, error) {
 func (a *app) showStatus(files fsx.FS, asJSON bool) error {
 	d, err := latest(files)
 	if err != nil {
-		return exit{exitGone, fmt.Errorf("%w\n%s", err, advice)}
+		return exit{exitGone, err, advice}
 	}
 	verdict, gone := d.Judge(time.Now(), alive)
 	if asJSON {
@@ -82,7 +82,7 @@ func (a *app) showStatus(files fsx.FS, asJSON bool) error {
 	}
 	switch verdict {
 	case status.Gone:
-		return exit{exitGone, errors.New(gone + "\n" + advice)}
+		return exit{exitGone, errors.New(gone), advice}
 	case status.Failing:
 		return exit{code: exitFailing}
 	}
@@ -101,7 +101,7 @@ func (a *app) watchStatus(ctx context.Context, files fsx.FS) error {
 		}
 		err := a.showStatus(files, false)
 		if e := (exit{}); errors.As(err, &e) && e.err != nil {
-			fmt.Fprintf(a.out, "\n%v\n", e.err)
+			fmt.Fprintf(a.out, "\n%v\n%s\n", e.err, e.advice)
 		}
 		select {
 		case <-ctx.Done():

@@ -26,15 +26,18 @@ func TestTheLastGoodFileStays(t *testing.T) {
 		want    string
 	}{
 		"while the tag is absent": {
-			facts.Tags{Source: facts.TagsFromIMDS}, false,
+			facts.Tags{Source: facts.TagsFromIMDS},
+			false,
 			`MY_ENVIRONMENT: tag "env" is absent (tags read from imds); set it, or "missing: default" or "missing: empty" for this value`,
 		},
 		"while tags are unavailable": {
-			facts.Tags{Why: "imds: 503; ec2: RequestLimitExceeded"}, true,
+			facts.Tags{Why: "imds: 503; ec2: RequestLimitExceeded"},
+			true,
 			`MY_ENVIRONMENT: tag "env" is not known (imds: 503; ec2: RequestLimitExceeded)`,
 		},
 		"while the tag has a NUL": {
-			facts.Tags{Source: facts.TagsFromEC2, Values: map[string]string{"env": "\x00"}}, false,
+			facts.Tags{Source: facts.TagsFromEC2, Values: map[string]string{"env": "\x00"}},
+			false,
 			"MY_ENVIRONMENT: the value has a NUL byte, which no shell variable can hold",
 		},
 	} {

@@ -155,24 +155,38 @@ func TestWhatIsMissing(t *testing.T) {
 	text := env(nodeconfig.UseEmpty)
 	text.Format = nodeconfig.PlainText
 	for name, c := range map[string]refusal{
-		"a tag that is absent fails": {file: env(nodeconfig.Fail), in: inputs(map[string]string{}),
-			want: `E: tag "env" is absent (tags read from imds); set it, or "missing: default" or "missing: empty" for this value`},
-		"the zero policy is fail": {file: env(""), in: inputs(map[string]string{}),
-			want: `E: tag "env" is absent (tags read from imds); set it, or "missing: default" or "missing: empty" for this value`},
+		"a tag that is absent fails": {
+			file: env(nodeconfig.Fail), in: inputs(map[string]string{}),
+			want: `E: tag "env" is absent (tags read from imds); set it, or "missing: default" or "missing: empty" for this value`,
+		},
+		"the zero policy is fail": {
+			file: env(""), in: inputs(map[string]string{}),
+			want: `E: tag "env" is absent (tags read from imds); set it, or "missing: default" or "missing: empty" for this value`,
+		},
 		"unavailable waits under fail":    {file: env(nodeconfig.Fail), in: unavailable(), want: `E: tag "env" is not known (imds: 503)`, waiting: true},
 		"unavailable waits under default": {file: env(nodeconfig.UseDefault), in: unavailable(), want: `E: tag "env" is not known (imds: 503)`, waiting: true},
 		"unavailable waits under empty":   {file: env(nodeconfig.UseEmpty), in: unavailable(), want: `E: tag "env" is not known (imds: 503)`, waiting: true},
 		"included tags are waited for":    {file: tags("*"), in: unavailable(), want: "tags are not known (imds: 503)", waiting: true},
-		"an unknown cluster is waited for": {file: tags(), in: noCluster,
-			want: "NODE_CLUSTER: ecs.config names no cluster yet", waiting: true},
-		"identity is never empty": {file: tags(), in: noRegion,
-			want: "NODE_REGION: instance metadata has not told the region yet", waiting: true},
-		"all at once, and a failure among it": {file: env(nodeconfig.Fail), in: noCluster, waiting: true,
-			want: `NODE_CLUSTER: ecs.config names no cluster yet; E: tag "env" is absent (tags read from imds); set it, or "missing: default" or "missing: empty" for this value`},
-		"a template that asks by itself fails": {file: tags(), own: `E={{ tag "env" | shellquote }}`, in: inputs(map[string]string{}),
-			want: `template /t: tag "env" is absent (tags read from imds); set it, or give the template a default: {{ tag "KEY" "DEFAULT" }}`},
-		"a template that asks by itself waits": {file: tags(), own: `E={{ tag "env" "dev" | shellquote }}`, in: unavailable(),
-			want: `template /t: tag "env" is not known (imds: 503)`, waiting: true},
+		"an unknown cluster is waited for": {
+			file: tags(), in: noCluster,
+			want: "NODE_CLUSTER: ecs.config names no cluster yet", waiting: true,
+		},
+		"identity is never empty": {
+			file: tags(), in: noRegion,
+			want: "NODE_REGION: instance metadata has not told the region yet", waiting: true,
+		},
+		"all at once, and a failure among it": {
+			file: env(nodeconfig.Fail), in: noCluster, waiting: true,
+			want: `NODE_CLUSTER: ecs.config names no cluster yet; E: tag "env" is absent (tags read from imds); set it, or "missing: default" or "missing: empty" for this value`,
+		},
+		"a template that asks by itself fails": {
+			file: tags(), own: `E={{ tag "env" | shellquote }}`, in: inputs(map[string]string{}),
+			want: `template /t: tag "env" is absent (tags read from imds); set it, or give the template a default: {{ tag "KEY" "DEFAULT" }}`,
+		},
+		"a template that asks by itself waits": {
+			file: tags(), own: `E={{ tag "env" "dev" | shellquote }}`, in: unavailable(),
+			want: `template /t: tag "env" is not known (imds: 503)`, waiting: true,
+		},
 		"text waits as well": {file: text, own: `{{ .Get "E" }}`, in: unavailable(), want: `E: tag "env" is not known (imds: 503)`, waiting: true},
 	} {
 		t.Run(name, func(t *testing.T) { c.check(t) })
@@ -219,24 +233,38 @@ func TestNamesThatCollideOrAreRefused(t *testing.T) {
 		"three tags":                {file: tagged(all), in: in("a b", "a-b", "a_b"), want: `TAG_A_B: tag "a b" and tag "a-b" share the name: ` + names + `; TAG_A_B: tag "a b" and tag "a_b" share the name: ` + names},
 		"a tag and a value":         {file: tagged(with("MY_", "*")), in: in("env"), want: `MY_ENV: the value and tag "env" share the name: ` + names},
 		"a tag and a standard name": {file: tagged(with("NODE_", "*")), in: in("region"), want: `NODE_REGION: a standard variable and tag "region" share the name: ` + names},
-		"a mapped tag": {file: tagged(nodeconfig.Tags{Prefix: "TAG_", Names: map[string]string{"e": "MY_ENV"}}), in: in("e"),
-			want: `MY_ENV: the value and tag "e" share the name: ` + names},
-		"a tag that would steer the shell": {file: tagged(with("", "path")), in: in("path"),
-			want: `tag "path": the variable "PATH" tells shells or the dynamic linker what to run, which is not for whoever may set a tag: name another one for it in tags.names`},
-		"a tag that would by its prefix": {file: tagged(with("LD_", "*")), in: in("preload"),
-			want: `tag "preload": the variable "LD_PRELOAD" tells shells or the dynamic linker what to run, which is not for whoever may set a tag: name another one for it in tags.names`},
-		"a tag that no shell lets be set": {file: tagged(with("", "uid")), in: in("uid"),
-			want: `tag "uid": the variable "UID" belongs to the shells: one of them sets it or refuses to: name another one for it in tags.names`},
-		"a key that is no name": {file: tagged(with("", "9lives")), in: in("9lives"),
-			want: `tag "9lives": the variable "9LIVES" is no name of a shell variable: letters, digits and _, and no digit first: name another one for it in tags.names`},
-		"a pattern without a prefix, although Validate was not asked": {file: tagged(with("", "*")), in: in(),
-			want: "tags: a pattern needs a prefix: without one, whoever may set a tag could set any variable"},
+		"a mapped tag": {
+			file: tagged(nodeconfig.Tags{Prefix: "TAG_", Names: map[string]string{"e": "MY_ENV"}}), in: in("e"),
+			want: `MY_ENV: the value and tag "e" share the name: ` + names,
+		},
+		"a tag that would steer the shell": {
+			file: tagged(with("", "path")), in: in("path"),
+			want: `tag "path": the variable "PATH" tells shells or the dynamic linker what to run, which is not for whoever may set a tag: name another one for it in tags.names`,
+		},
+		"a tag that would by its prefix": {
+			file: tagged(with("LD_", "*")), in: in("preload"),
+			want: `tag "preload": the variable "LD_PRELOAD" tells shells or the dynamic linker what to run, which is not for whoever may set a tag: name another one for it in tags.names`,
+		},
+		"a tag that no shell lets be set": {
+			file: tagged(with("", "uid")), in: in("uid"),
+			want: `tag "uid": the variable "UID" belongs to the shells: one of them sets it or refuses to: name another one for it in tags.names`,
+		},
+		"a key that is no name": {
+			file: tagged(with("", "9lives")), in: in("9lives"),
+			want: `tag "9lives": the variable "9LIVES" is no name of a shell variable: letters, digits and _, and no digit first: name another one for it in tags.names`,
+		},
+		"a pattern without a prefix, although Validate was not asked": {
+			file: tagged(with("", "*")), in: in(),
+			want: "tags: a pattern needs a prefix: without one, whoever may set a tag could set any variable",
+		},
 		"a value with a standard name, although Validate was not asked": {
 			file: file(func(f *nodeconfig.File) { f.Values["NODE_REGION"] = value("x", nodeconfig.Fail, "") }), in: in(),
-			want: `value "NODE_REGION" is taken by a standard variable`},
+			want: `value "NODE_REGION" is taken by a standard variable`,
+		},
 		"a value with a name that is code, although Validate was not asked": {
 			file: file(func(f *nodeconfig.File) { f.Values["A=1;id;B"] = value("x", nodeconfig.Fail, "") }), in: in(),
-			want: `value "A=1;id;B" is no name of a shell variable: letters, digits and _, and no digit first`},
+			want: `value "A=1;id;B" is no name of a shell variable: letters, digits and _, and no digit first`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) { c.check(t) })
 	}
@@ -269,9 +297,11 @@ func TestOwnTemplates(t *testing.T) {
 		"only what is needed": {`MY_ENV={{ .Get "MY_ENV" | shellquote }}`, "MY_ENV='prod'"},
 		"exported": {`{{ range .Variables }}{{ if eq .Name "MY_ENV" "NODE_REGION" }}export {{ .Name }}={{ .Value | shellquote }}
 {{ end }}{{ end }}`, "export NODE_REGION='eu-west-1'\nexport MY_ENV='prod'\n"},
-		"variables of its own": {`MY_ENV={{ tag "env" | shellquote }}
+		"variables of its own": {
+			`MY_ENV={{ tag "env" | shellquote }}
 readonly MOTTO={{ tag "motto" | shellquote }} ZONE={{ node "availability_zone" }} # literal`,
-			"MY_ENV='prod'\nreadonly MOTTO='it'\\''s $5' ZONE=eu-west-1a # literal"},
+			"MY_ENV='prod'\nreadonly MOTTO='it'\\''s $5' ZONE=eu-west-1a # literal",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := f

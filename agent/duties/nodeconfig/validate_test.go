@@ -63,14 +63,22 @@ func TestWhatIsNotValid(t *testing.T) {
 		config nodeconfig.Config
 		want   []string
 	}{
-		"a relative directory": {change(func(c *nodeconfig.Config) { c.Directory = "etc/c" }),
-			[]string{`directory: "etc/c" is not a plain absolute path; expected one such as /etc/container_config`}},
-		"a directory with dots": {change(func(c *nodeconfig.Config) { c.Directory = "/etc/../c" }),
-			[]string{`directory: "/etc/../c" is not a plain absolute path; expected one such as /etc/container_config`}},
-		"no directory": {change(func(c *nodeconfig.Config) { c.Directory = "" }),
-			[]string{`directory: "" is not a plain absolute path; expected one such as /etc/container_config`}},
-		"a directory that is everybody's": {change(func(c *nodeconfig.Config) { c.Directory = "/etc" }),
-			[]string{`directory: /etc is not a directory of its own; expected one below, such as /etc/container_config`}},
+		"a relative directory": {
+			change(func(c *nodeconfig.Config) { c.Directory = "etc/c" }),
+			[]string{`directory: "etc/c" is not a plain absolute path; expected one such as /etc/container_config`},
+		},
+		"a directory with dots": {
+			change(func(c *nodeconfig.Config) { c.Directory = "/etc/../c" }),
+			[]string{`directory: "/etc/../c" is not a plain absolute path; expected one such as /etc/container_config`},
+		},
+		"no directory": {
+			change(func(c *nodeconfig.Config) { c.Directory = "" }),
+			[]string{`directory: "" is not a plain absolute path; expected one such as /etc/container_config`},
+		},
+		"a directory that is everybody's": {
+			change(func(c *nodeconfig.Config) { c.Directory = "/etc" }),
+			[]string{`directory: /etc is not a directory of its own; expected one below, such as /etc/container_config`},
+		},
 		"modes": {change(func(c *nodeconfig.Config) {
 			c.DirectoryMode = 0o777
 			c.Files["node.config"] = file(func(f *nodeconfig.File) { f.Mode = 0o044 })
@@ -90,8 +98,10 @@ func TestWhatIsNotValid(t *testing.T) {
 			`files."": ` + badFile, `files.".": ` + badFile, `files."..": ` + badFile, `files."../x": ` + badFile, `files."./a": ` + badFile,
 			`files."/x": ` + badFile, `files."a\nb": ` + badFile, `files."a/": ` + badFile, `files."a//b": ` + badFile,
 		}},
-		"a file below a file": {change(func(c *nodeconfig.Config) { c.Files["node.config/a/b"] = c.Files["node.config"] }),
-			[]string{`files."node.config/a/b": "node.config" is a file, so nothing can be below it`}},
+		"a file below a file": {
+			change(func(c *nodeconfig.Config) { c.Files["node.config/a/b"] = c.Files["node.config"] }),
+			[]string{`files."node.config/a/b": "node.config" is a file, so nothing can be below it`},
+		},
 		"templates": {change(func(c *nodeconfig.Config) {
 			c.Files["relative"] = file(func(f *nodeconfig.File) { f.Template = "x.tmpl" })
 			c.Files["text"] = file(func(f *nodeconfig.File) { f.Format = nodeconfig.PlainText })
@@ -113,10 +123,14 @@ func TestWhatIsNotValid(t *testing.T) {
 			`files.x.tags.include[2]: "a[" is neither a tag key nor a pattern; expected one such as "team" or "app:*"`,
 			`files.x.tags.include[3]: "b\\" is neither a tag key nor a pattern; expected one such as "team" or "app:*"`,
 		}},
-		"a pattern without a prefix": {tags(nodeconfig.Tags{Include: []string{"app:?"}}),
-			[]string{"files.x.tags.prefix: a pattern needs a prefix: without one, whoever may set a tag could set any variable"}},
-		"a prefix that is no name": {tags(nodeconfig.Tags{Prefix: "1-", Include: []string{"a"}}),
-			[]string{`files.x.tags.prefix: "1-" cannot start the name of a shell variable; expected letters, digits and _, and no digit first`}},
+		"a pattern without a prefix": {
+			tags(nodeconfig.Tags{Include: []string{"app:?"}}),
+			[]string{"files.x.tags.prefix: a pattern needs a prefix: without one, whoever may set a tag could set any variable"},
+		},
+		"a prefix that is no name": {
+			tags(nodeconfig.Tags{Prefix: "1-", Include: []string{"a"}}),
+			[]string{`files.x.tags.prefix: "1-" cannot start the name of a shell variable; expected letters, digits and _, and no digit first`},
+		},
 		"keys that collide whatever the tags": {tags(nodeconfig.Tags{Prefix: "TAG_", Include: []string{"a b", "a-b"}, Names: map[string]string{"p": "PATH", "r": "NODE_REGION", "n": "a-b"}}), []string{
 			`files.x.tags: TAG_A_B: tag "a b" and tag "a-b" share the name: give one another name in tags.names`,
 			`files.x.tags: tag "n": the variable "a-b" ` + noName + ": name another one for it in tags.names",
