@@ -95,7 +95,7 @@ type Retry struct{ Min, Max time.Duration }
 
 // Defaults of an Entry.
 const (
-	MinGap           = 50 * time.Millisecond
+	MinGap           = 10 * time.Millisecond
 	DefaultWaitLimit = 5 * time.Minute
 	retryMin         = 2 * time.Second
 	retryMax         = 5 * time.Minute

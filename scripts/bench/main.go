@@ -356,10 +356,21 @@ func usage(pid int) (anon, rss int, cpu time.Duration, err error) {
 		_, _ = fmt.Sscan(rest, &n)
 		return n
 	}
-	sched, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	// By thread: the file of the process tells of its first thread only.
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil {
 		return 0, 0, 0, err
 	}
-	ns, err := strconv.ParseInt(strings.Fields(string(sched))[0], 10, 64)
-	return field("RssAnon"), field("VmRSS"), time.Duration(ns), err
+	for _, name := range threads {
+		sched, err := os.ReadFile(name)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		var ns int64
+		if _, err := fmt.Sscan(string(sched), &ns); err != nil {
+			return 0, 0, 0, fmt.Errorf("cannot read %s: %w", name, err)
+		}
+		cpu += time.Duration(ns)
+	}
+	return field("RssAnon"), field("VmRSS"), cpu, nil
 }

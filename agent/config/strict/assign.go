@@ -17,44 +17,51 @@ func (d *decoder) add(pos Pos, path, message, hint string) {
 	d.problems = append(d.problems, Problem{Pos: pos, Path: path, Message: message, Hint: hint})
 }
 
-// mismatch reports a node of another kind than t takes.
-func (d *decoder) mismatch(n *node, t reflect.Type, path, hint string) {
+// mismatch reports a node that is no t, and returns false.
+func (d *decoder) mismatch(n *node, t reflect.Type, path, hint string) bool {
 	if n.flow && isScalar(t) {
 		hint = "if it is text, put it in quotes"
 	}
 	d.add(n.pos(), path, "expected "+expected(t)+", found "+found(n), hint)
+	return false
 }
 
-// value decodes n into v, which is settable. What is wrong with n is reported
-// and leaves v partly set.
-func (d *decoder) value(n *node, v reflect.Value, path string) {
+// value decodes n into v, which is settable, and says whether it set v. What is
+// wrong in n is reported and not set: a struct keeps the field it had, a map
+// gets no such entry, and a list is not set at all, for the places of its
+// entries are their names.
+func (d *decoder) value(n *node, v reflect.Value, path string) bool {
 	t := v.Type()
 	switch {
 	case n.kind == refusedKind:
+		return false
 	case n.empty && !isMapping(t):
-		d.missing(n, t, path)
+		return d.missing(n, t, path)
 	case t.Kind() == reflect.Pointer:
 		to := newEntry(t.Elem())
 		if !v.IsNil() {
 			to.Set(v.Elem())
 		}
-		d.value(n, to, path)
+		if !d.value(n, to, path) {
+			return false
+		}
 		v.Set(to.Addr())
+		return true
 	case isText(t):
-		d.text(n, v, path)
+		return d.text(n, v, path)
 	case t.Kind() == reflect.Struct:
-		d.structure(n, v, path)
+		return d.structure(n, v, path)
 	case t.Kind() == reflect.Map:
-		d.mapping(n, v, path)
+		return d.mapping(n, v, path)
 	case t.Kind() == reflect.Slice:
-		d.list(n, v, path)
-	default:
-		d.scalar(n, v, path)
+		return d.list(n, v, path)
 	}
+	return d.scalar(n, v, path)
 }
 
-// missing reports a key with nothing after it where that is not a mapping.
-func (d *decoder) missing(n *node, t reflect.Type, path string) {
+// missing reports a key with nothing after it where that is not a mapping, and
+// returns false.
+func (d *decoder) missing(n *node, t reflect.Type, path string) bool {
 	hint := "write null to leave it unset"
 	switch {
 	case t.Kind() == reflect.String:
@@ -63,6 +70,7 @@ func (d *decoder) missing(n *node, t reflect.Type, path string) {
 		hint += ", [] for an empty list"
 	}
 	d.add(n.pos(), path, "there is no value: expected "+expected(t), hint)
+	return false
 }
 
 // isReset says whether n sets a setting back to its default.
@@ -85,11 +93,10 @@ func (d *decoder) distinct(n *node, path string) []*entry {
 	return entries
 }
 
-func (d *decoder) structure(n *node, v reflect.Value, path string) {
+func (d *decoder) structure(n *node, v reflect.Value, path string) bool {
 	t := v.Type()
 	if n.kind != mapKind && n.kind != nullKind {
-		d.mismatch(n, t, path, "")
-		return
+		return d.mismatch(n, t, path, "")
 	}
 	fields := fieldsOf(t)
 	for _, e := range d.distinct(n, path) {
@@ -101,13 +108,13 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 			d.value(e.value, v.Field(fields[f].index), Key(path, e.key))
 		}
 	}
+	return true
 }
 
-func (d *decoder) mapping(n *node, v reflect.Value, path string) {
+func (d *decoder) mapping(n *node, v reflect.Value, path string) bool {
 	t := v.Type()
 	if n.kind != mapKind && n.kind != nullKind {
-		d.mismatch(n, t, path, "")
-		return
+		return d.mismatch(n, t, path, "")
 	}
 	m := reflect.MakeMap(t)
 	for _, k := range v.MapKeys() {
@@ -115,13 +122,8 @@ func (d *decoder) mapping(n *node, v reflect.Value, path string) {
 	}
 	for _, e := range d.distinct(n, path) {
 		at := Key(path, e.key)
-		key := reflect.New(t.Key()).Elem()
-		key.SetString(e.key)
-		if e.key == "" {
-			d.add(e.pos(), at, "a key must not be empty", "")
-		} else if hint, ok := checkString(e.key, t.Key()); !ok {
-			d.add(e.pos(), at, "expected "+expected(t.Key())+" as the key, found "+quote(e.key), hint)
-		}
+		key := reflect.ValueOf(e.key).Convert(t.Key())
+		goodKey := d.checkKey(e, t.Key(), at)
 		if isReset(e.value) {
 			m.SetMapIndex(key, reflect.Value{})
 			continue
@@ -130,28 +132,47 @@ func (d *decoder) mapping(n *node, v reflect.Value, path string) {
 		if old := m.MapIndex(key); old.IsValid() && !e.value.fresh {
 			element.Set(old)
 		}
-		d.value(e.value, element, at)
-		m.SetMapIndex(key, element)
+		if d.value(e.value, element, at) && goodKey {
+			m.SetMapIndex(key, element)
+		}
 	}
 	v.Set(m)
+	return true
 }
 
-func (d *decoder) list(n *node, v reflect.Value, path string) {
+// checkKey reports a key that the map does not take.
+func (d *decoder) checkKey(e *entry, t reflect.Type, path string) bool {
+	if e.key == "" {
+		d.add(e.pos(), path, "a key must not be empty", "")
+		return false
+	}
+	hint, ok := checkString(e.key, t)
+	if !ok {
+		d.add(e.pos(), path, "expected "+expected(t)+" as the key, found "+quote(e.key), hint)
+	}
+	return ok
+}
+
+func (d *decoder) list(n *node, v reflect.Value, path string) bool {
 	t := v.Type()
 	if n.kind != listKind {
-		d.mismatch(n, t, path, listHint(n, t))
-		return
+		return d.mismatch(n, t, path, listHint(n, t))
 	}
 	list := reflect.MakeSlice(t, len(n.items), len(n.items))
+	good := true
 	for i, item := range n.items {
 		list.Index(i).Set(newEntry(t.Elem()))
 		if item.kind == nullKind {
 			d.add(item.pos(), Index(path, i), fmt.Sprintf("a list's entry must have a value: expected %s, found %s", expected(t.Elem()), found(item)), "")
+			good = false
 			continue
 		}
-		d.value(item, list.Index(i), Index(path, i))
+		good = d.value(item, list.Index(i), Index(path, i)) && good
 	}
-	v.Set(list)
+	if good {
+		v.Set(list)
+	}
+	return good
 }
 
 // listHint shows how to write as a list what n says without being one.

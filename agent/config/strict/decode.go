@@ -25,12 +25,7 @@ type Result struct {
 // what pointers point to are replaced, never written to, so that defaults may
 // share them.
 func Decode(into any, layers ...Layer) *Result {
-	mustCheckType(into)
-	target := reflect.ValueOf(into)
-	if target.Kind() != reflect.Pointer || target.IsNil() {
-		panic("strict.Decode: into is not a pointer to a struct")
-	}
-	target = target.Elem()
+	target := targetOf(into)
 	r := &Result{}
 	for _, l := range layers {
 		tree, problems := parse(l)
@@ -47,6 +42,15 @@ func Decode(into any, layers ...Layer) *Result {
 	}
 	r.Problems.Sort()
 	return r
+}
+
+func targetOf(into any) reflect.Value {
+	mustCheckType(into)
+	v := reflect.ValueOf(into)
+	if v.Kind() != reflect.Pointer || v.IsNil() {
+		panic("strict: into is not a pointer to a struct")
+	}
+	return v.Elem()
 }
 
 func (r *Result) add(l Layer, tree *node, problems Problems) {

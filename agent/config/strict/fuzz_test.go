@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func FuzzDecode(f *testing.F) {
@@ -26,12 +28,33 @@ func FuzzDecode(f *testing.F) {
 		r := Decode(got, Layer{Name: "ecsnode.yaml", Data: data})
 		checkResult(t, r, data, got)
 		checkPlaces(t, data)
+		checkAttempt(t, r, got, data)
 		for _, p := range r.Problems {
 			if strings.HasPrefix(p.Message, unreadable) {
 				t.Errorf("a guard was needed: %v", p)
 			}
 		}
 	})
+}
+
+// checkAttempt holds Attempt to agree with Decode on a good layer, alone and
+// twice over, and to stand any other.
+func checkAttempt(t *testing.T, r *Result, decoded *sample, data []byte) {
+	t.Helper()
+	layer := Layer{Name: "ecsnode.yaml", Data: data}
+	attempted := sampleDefaults()
+	Attempt(attempted, layer)
+	twice := sampleDefaults()
+	Attempt(twice, layer, layer)
+	if len(r.Problems) > 0 {
+		return
+	}
+	if diff := cmp.Diff(decoded, attempted, exported); diff != "" {
+		t.Errorf("Decode and Attempt differ (-decoded +attempted):\n%s", diff)
+	}
+	if diff := cmp.Diff(decoded, twice, exported); diff != "" {
+		t.Errorf("a layer over itself differs (-once +twice):\n%s", diff)
+	}
 }
 
 // checkPlaces holds every node of the tree to stand where its text is.

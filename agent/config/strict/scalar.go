@@ -12,15 +12,13 @@ import (
 )
 
 // text decodes a text type from the characters of the scalar.
-func (d *decoder) text(n *node, v reflect.Value, path string) {
+func (d *decoder) text(n *node, v reflect.Value, path string) bool {
 	t := v.Type()
 	if n.kind != scalarKind {
-		d.mismatch(n, t, path, "")
-		return
+		return d.mismatch(n, t, path, "")
 	}
 	if e, ok := as[Enumer](t); ok && !slices.Contains(e.Enum(), n.text) {
-		d.mismatch(n, t, path, didYouMean(n.text, e.Enum()))
-		return
+		return d.mismatch(n, t, path, didYouMean(n.text, e.Enum()))
 	}
 	fresh := reflect.New(t)
 	if err := unmarshalText(fresh.Interface().(encoding.TextUnmarshaler), n.text); err != nil {
@@ -29,9 +27,10 @@ func (d *decoder) text(n *node, v reflect.Value, path string) {
 			message += ": " + cause
 		}
 		d.add(placeOf(n, err), path, message, hintOf(err))
-		return
+		return false
 	}
 	v.Set(fresh.Elem())
+	return true
 }
 
 // unmarshalText guards against what a parser behind u cannot take: a layer must
@@ -45,75 +44,78 @@ func unmarshalText(u encoding.TextUnmarshaler, text string) (err error) {
 	return u.UnmarshalText([]byte(text))
 }
 
-func (d *decoder) scalar(n *node, v reflect.Value, path string) {
+func (d *decoder) scalar(n *node, v reflect.Value, path string) bool {
 	t := v.Type()
-	if n.kind != scalarKind {
-		d.mismatch(n, t, path, "")
-		return
-	}
-	switch k := t.Kind(); {
+	k := t.Kind()
+	switch {
+	case n.kind != scalarKind:
+		return d.mismatch(n, t, path, "")
 	case k == reflect.String:
 		if hint, ok := checkString(n.text, t); !ok {
-			d.mismatch(n, t, path, hint)
-			return
+			return d.mismatch(n, t, path, hint)
 		}
 		v.SetString(n.text)
+		return true
 	case n.style != plainStyle:
 		hint := ""
 		if k == reflect.Bool && isBool(n.text) || k != reflect.Bool && number.MatchString(n.text) {
 			hint = "write it without quotes"
 		}
-		d.mismatch(n, t, path, hint)
+		return d.mismatch(n, t, path, hint)
 	case k == reflect.Bool:
-		d.boolean(n, v, path)
+		return d.boolean(n, v, path)
 	case isInteger(k):
-		d.integer(n, v, path)
-	default:
-		f, err := strconv.ParseFloat(n.text, t.Bits())
-		if err != nil || !number.MatchString(n.text) || strings.ContainsAny(n.text, "_xob") {
-			d.mismatch(n, t, path, rangeHint(err, t))
-			return
-		}
-		v.SetFloat(f)
+		return d.integer(n, v, path)
 	}
+	return d.float(n, v, path)
 }
 
-func (d *decoder) boolean(n *node, v reflect.Value, path string) {
-	if !isBool(n.text) {
-		hint := ""
-		switch strings.ToLower(n.text) {
-		case "yes", "y", "on", "1":
-			hint = "write true"
-		case "no", "n", "off", "0":
-			hint = "write false"
-		}
-		d.mismatch(n, v.Type(), path, hint)
-		return
+func (d *decoder) boolean(n *node, v reflect.Value, path string) bool {
+	if isBool(n.text) {
+		v.SetBool(strings.EqualFold(n.text, "true"))
+		return true
 	}
-	v.SetBool(strings.EqualFold(n.text, "true"))
+	hint := ""
+	switch strings.ToLower(n.text) {
+	case "yes", "y", "on", "1":
+		hint = "write true"
+	case "no", "n", "off", "0":
+		hint = "write false"
+	}
+	return d.mismatch(n, v.Type(), path, hint)
 }
 
 // integer takes decimal numbers only. A leading zero means octal to one reader
 // and decimal to the next, so it is refused.
-func (d *decoder) integer(n *node, v reflect.Value, path string) {
-	digits := strings.TrimLeft(n.text, "+-")
-	if len(digits) > 1 && digits[0] == '0' {
-		d.mismatch(n, v.Type(), path, "write it in decimal, without a leading zero")
-		return
+func (d *decoder) integer(n *node, v reflect.Value, path string) bool {
+	t := v.Type()
+	if digits := strings.TrimLeft(n.text, "+-"); len(digits) > 1 && digits[0] == '0' {
+		return d.mismatch(n, t, path, "write it in decimal, without a leading zero")
 	}
-	var err error
 	if v.CanInt() {
-		var i int64
-		i, err = strconv.ParseInt(n.text, 10, v.Type().Bits())
+		i, err := strconv.ParseInt(n.text, 10, t.Bits())
+		if err != nil {
+			return d.mismatch(n, t, path, rangeHint(err, t))
+		}
 		v.SetInt(i)
-	} else {
-		var u uint64
-		u, err = strconv.ParseUint(strings.TrimPrefix(n.text, "+"), 10, v.Type().Bits())
-		v.SetUint(u)
+		return true
 	}
+	u, err := strconv.ParseUint(strings.TrimPrefix(n.text, "+"), 10, t.Bits())
 	if err != nil {
-		d.mismatch(n, v.Type(), path, rangeHint(err, v.Type()))
+		return d.mismatch(n, t, path, rangeHint(err, t))
 	}
+	v.SetUint(u)
+	return true
+}
+
+func (d *decoder) float(n *node, v reflect.Value, path string) bool {
+	t := v.Type()
+	f, err := strconv.ParseFloat(n.text, t.Bits())
+	if err != nil || !number.MatchString(n.text) || strings.ContainsAny(n.text, "_xob") {
+		return d.mismatch(n, t, path, rangeHint(err, t))
+	}
+	v.SetFloat(f)
+	return true
 }
 
 // checkString says whether text fits t, a type based on string, and if not,

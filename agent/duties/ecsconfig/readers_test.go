@@ -142,7 +142,7 @@ func FuzzWritable(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		if checkWritable(value) != nil {
-			t.Skip()
+			return
 		}
 		for _, r := range readers() {
 			for _, around := range []string{"\n", "\r\n", ""} {

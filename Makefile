@@ -1,0 +1,58 @@
+# Builds, checks and shows ecsnode. `make` builds; `make help` lists the rest.
+#
+#   VERSION=v1.2.3   the version to build in; otherwise what git says, without a time stamp
+#   GOARCH=arm64     build for another machine
+#   CI=true          nothing may be skipped: what cannot run fails
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := build
+
+# One set of flags throughout, so that building, vetting and linting share what
+# is compiled. Only the race detector needs cgo; scripts/test.sh turns it on.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false
+# sudo drops Go's usual place from PATH.
+export PATH := $(PATH):/usr/local/go/bin
+
+VERSION ?= $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --match 'v*' --always --dirty --abbrev=12 2>/dev/null || echo devel)
+
+.PHONY: build test lint fmt demo bench size reproducible setup setup-build setup-test setup-lint clean help
+
+build: setup-build ## build bin/ecsnode and bin/ecsnode-sim: static, stripped, reproducible
+	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./agent/cmd/...
+
+test: setup-test ## run every test with the race detector
+	@scripts/test.sh
+
+lint: setup-lint ## look for mistakes: gofumpt, vet, staticcheck, shellcheck, tidy modules
+	@scripts/lint.sh
+
+fmt: ## format the Go sources
+	go tool -modfile=scripts/tools.mod gofumpt -w .
+
+demo: build ## show the main job against the simulator
+	@scripts/demo.sh
+
+bench: build ## measure what ecsnode costs, beside its budgets
+	@scripts/bench.sh
+
+size: build ## show what the binary's bytes are spent on
+	@scripts/size.sh bin/ecsnode
+
+reproducible: build ## build once more elsewhere and compare the bytes
+	@scripts/reproducible.sh
+
+setup: ## install what building, testing and linting need
+	@scripts/setup.sh
+
+setup-build setup-test setup-lint:
+	@scripts/setup.sh $(@:setup-%=%)
+
+clean: ## remove what was built
+	rm -rf bin dist .cache
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs the tests with the race detector. Failures are shown in full, a skipped
+# test in one line with its reason, and every package by go test's own line.
+#
+#   scripts/test.sh [ARGUMENT...]   arguments for go test; ./... if none is given
+#   CI=true                         a skipped test, or no race detector, fails
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ $# -eq 0 ]]; then
+	set -- ./...
+fi
+
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+go build -o "$report" ./scripts/testreport
+
+read -ra cc < <(go env CC)
+if "${cc[@]}" -E - <<<'#include <stdlib.h>' >/dev/null 2>&1; then
+	export CGO_ENABLED=1
+	set -- -race "$@"
+elif [[ ${CI:-} == true ]]; then
+	echo "test: cannot use the race detector: ${cc[*]} or the C library's headers are missing" >&2
+	exit 1
+else
+	echo "test: skipping the race detector: ${cc[*]} or the C library's headers are missing"
+fi
+go test -json "$@" | "$report"
