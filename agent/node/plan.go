@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aymanbagabas/go-udiff"
 
@@ -35,8 +36,9 @@ func (n *Node) Plan(ctx context.Context) *Plan {
 	files := fsx.NewOverlay(n.disk)
 	calls := &recorder{}
 	s := n.newShift(files, calls, "", "plan")
+	asked := time.Now()
 	_ = s.engine.Pass(ctx, s.table) // the records say it
-	p := &Plan{Calls: calls.calls, Records: s.board.Records()}
+	p := &Plan{Calls: calls.calls, Records: since(s.board.Records(), asked)}
 	for _, c := range files.Changes() {
 		if !ownState(c.Name) {
 			p.Files = append(p.Files, c)

@@ -100,7 +100,7 @@ func (d *Document) Judge(now time.Time, alive func(pid int) bool) (Verdict, stri
 func bad(s duty.State) bool { return s == duty.Failing || s == duty.Stuck }
 
 // ErrNone means that no document has been written since the node booted.
-var ErrNone = errors.New("no status has been written")
+var ErrNone = errors.New("ecsnode has written no status since the node booted")
 
 // Load reads the document at path. It fails with [ErrNone] if there is none.
 func Load(files fsx.FS, path string) (*Document, error) {

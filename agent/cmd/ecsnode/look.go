@@ -15,8 +15,8 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Show what a pass would change, and change nothing",
 		Long: `plan makes a pass of every duty on a copy of the node's files in memory and
 prints what would be different as a unified diff, then the calls to AWS that
-would be made and the units that would be restarted. Values of secrets are
-hidden.
+would be made. Values of secrets are hidden. No duty restarts a unit: where a
+change counts only from the next start of the ECS agent on, that is said.
 
 Exit status: 0 nothing would change, 2 something would, 1 a duty fails or
 waits, so that the plan is not whole.`,
@@ -37,6 +37,8 @@ waits, so that the plan is not whole.`,
 				case r.State != duty.OK:
 					open = true
 					fmt.Fprintf(a.err, "%s %s: %s\n", r.Name, r.State, r.Err)
+				case r.Changed:
+					fmt.Fprintf(a.err, "%s would change the node: %s\n", r.Name, r.Summary)
 				}
 				for _, w := range r.Warnings {
 					fmt.Fprintf(a.err, "%s warns: %s\n", r.Name, w)
