@@ -78,19 +78,6 @@ func summary(dir string, good []string) string {
 	return strings.Join(good, ", ")
 }
 
-// Render returns what a pass would write to the named file.
-func (d *Duty) Render(name string) (Rendered, error) {
-	cfg, in, err := d.inputs()
-	if err != nil {
-		return Rendered{}, err
-	}
-	if _, ok := cfg.Files[name]; !ok {
-		names := slices.Sorted(maps.Keys(cfg.Files))
-		return Rendered{}, fmt.Errorf("cannot render %q: no such file is configured; there are: %s", name, strings.Join(names, ", "))
-	}
-	return d.render(cfg, name, in)
-}
-
 // inputs reads the cells. That the cluster is not known yet is for the files
 // to tell.
 func (d *Duty) inputs() (Config, render.Inputs, error) {

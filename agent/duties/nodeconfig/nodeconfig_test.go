@@ -284,23 +284,3 @@ func TestADryRunWritesNothingAndShowsTheFile(t *testing.T) {
 		t.Errorf("on disk: %v, %v", entries, err)
 	}
 }
-
-func TestRenderShowsOneFileAndWritesNothing(t *testing.T) {
-	n := newNode(t)
-	r, err := n.duty.Render("node.config")
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "default.golden", string(r.Body))
-	if entries, err := os.ReadDir(n.root); err != nil || len(entries) != 0 {
-		t.Errorf("on disk: %v, %v", entries, err)
-	}
-	_, err = n.duty.Render("nope")
-	if want := `cannot render "nope": no such file is configured; there are: node.config`; err == nil || err.Error() != want {
-		t.Errorf("got %v", err)
-	}
-	n.setTags(facts.Tags{Source: facts.TagsFromIMDS})
-	if _, err = n.duty.Render("node.config"); err == nil || !strings.Contains(err.Error(), `tag "env" is absent`) {
-		t.Errorf("got %v", err)
-	}
-}
