@@ -5,6 +5,7 @@ package config
 import (
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
@@ -104,9 +105,15 @@ func (c Config) WithTags(tags facts.Tags) (Config, []string) {
 }
 
 // Held reports whether the setting holds the node, and the reason if one is
-// given.
+// given: one line, without what a terminal might obey, since a tag can set it.
 func (c Config) Held() (why string, held bool) {
-	switch v := strings.TrimSpace(c.Hold); strings.ToLower(v) {
+	oneLine := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, c.Hold)
+	switch v := strings.TrimSpace(oneLine); strings.ToLower(v) {
 	case "", "no", "false", "off", "0":
 		return "", false
 	case "yes", "true", "on", "1", "all":

@@ -175,13 +175,14 @@ func TestTags(t *testing.T) {
 		held          bool
 		warnings      []string
 	}{
-		"none":             {nil, "stable", "", false, nil},
-		"channel":          {map[string]string{"ecsnode:channel": "staging"}, "staging", "", false, nil},
-		"a bad channel":    {map[string]string{"ecsnode:channel": "Sta ging"}, "stable", "", false, []string{"ecsnode:channel is not taken"}},
-		"hold without why": {map[string]string{"ecsnode:hold": ""}, "stable", "", true, nil},
-		"hold with why":    {map[string]string{"ecsnode:hold": "disk swap"}, "stable", "disk swap", true, nil},
-		"hold no":          {map[string]string{"ecsnode:hold": "No"}, "stable", "", false, nil},
-		"whatever else":    {map[string]string{"ecsnode:cluster": "mine", "cluster": "web"}, "stable", "", false, []string{"ecsnode:cluster sets nothing"}},
+		"none":              {nil, "stable", "", false, nil},
+		"channel":           {map[string]string{"ecsnode:channel": "staging"}, "staging", "", false, nil},
+		"a bad channel":     {map[string]string{"ecsnode:channel": "Sta ging"}, "stable", "", false, []string{"ecsnode:channel is not taken"}},
+		"hold without why":  {map[string]string{"ecsnode:hold": ""}, "stable", "", true, nil},
+		"hold with why":     {map[string]string{"ecsnode:hold": "disk swap"}, "stable", "disk swap", true, nil},
+		"hold with escapes": {map[string]string{"ecsnode:hold": "a\x1b[2Jb\nc"}, "stable", "a [2Jb c", true, nil},
+		"hold no":           {map[string]string{"ecsnode:hold": "No"}, "stable", "", false, nil},
+		"whatever else":     {map[string]string{"ecsnode:cluster": "mine", "cluster": "web"}, "stable", "", false, []string{"ecsnode:cluster sets nothing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, warnings := config.Default().WithTags(facts.Tags{Source: facts.TagsFromIMDS, Values: c.tags})

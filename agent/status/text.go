@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/ecsnode/ecsnode/agent/duty"
@@ -154,13 +155,24 @@ func (d *Document) problems(w io.Writer, now time.Time, s Style) {
 // para writes one paragraph behind a label, folded to the width.
 func (d *Document) para(w io.Writer, s Style, color, label, text string) {
 	indent := strings.Repeat(" ", utf8.RuneCountInString(label))
-	for i, line := range fold(text, s.Width-len(indent)) {
+	for i, line := range fold(harmless(text), s.Width-len(indent)) {
 		lead := label
 		if i > 0 {
 			lead = indent
 		}
 		fmt.Fprintln(w, s.paint(color, lead+line))
 	}
+}
+
+// harmless replaces what a terminal might obey: errors may quote what came from
+// outside the node.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
 }
 
 // fold breaks text at spaces so that no line is longer than width, where it
@@ -246,7 +258,7 @@ func row(r duty.Record, now time.Time) []string {
 	if r.Passes > 0 {
 		took = r.Took.Round(100 * time.Microsecond).String()
 	}
-	return []string{r.Name, string(r.State), Age(now.Sub(r.Since)), ago(r.LastOK), next, took, r.Summary}
+	return []string{r.Name, string(r.State), Age(now.Sub(r.Since)), ago(r.LastOK), next, took, harmless(r.Summary)}
 }
 
 func stateColor(st duty.State) string {
