@@ -32,8 +32,10 @@ type Loaded struct {
 	Config   Config
 	Layers   []string // files that were read, in order
 	LeftOut  []string // those of them that are not in effect because of a problem
+	Former   []string // those of LeftOut of which the last good content is in effect
 	Problems strict.Problems
 
+	good   []strict.Layer // in effect
 	result *strict.Result
 }
 
@@ -41,44 +43,100 @@ type Loaded struct {
 // of their names, each over the ones before. A file with any problem is left
 // out whole and the others count: the caller shows Problems. An absent main
 // file is no problem if it is [Path]: a node without settings has the defaults.
-func Load(files fsx.FS, main string) *Loaded {
-	layers, problems := read(files, main)
-	l := Merge(layers)
-	l.Problems = append(l.Problems, problems...)
-	for _, p := range problems {
-		l.Layers = append(l.Layers, p.Pos.File)
-		l.LeftOut = append(l.LeftOut, p.Pos.File)
+func Load(files fsx.FS, main string) *Loaded { return (&Loaded{}).Reload(files, main) }
+
+// Reload is Load by a process that has loaded before: of a file that now has a
+// problem the last good content stays in effect, so that a slip of the pen does
+// not take settings from a running node. If the main file is gone, everything
+// stays.
+func (l *Loaded) Reload(files fsx.FS, main string) *Loaded {
+	found := read(files, main)
+	if isIn(main, l.good) && found[0].absent {
+		found[0].err = errors.New("the file is gone")
+		for _, layer := range l.good { // its siblings may have gone with it
+			if !slices.ContainsFunc(found, func(f file) bool { return f.Name == layer.Name }) {
+				found = append(found, file{Layer: layer})
+			}
+		}
 	}
-	l.Problems.Sort()
-	return l
+	var layers []strict.Layer
+	var unread strict.Problems
+	for _, f := range found {
+		switch {
+		case f.err != nil:
+			unread = append(unread, strict.Problem{Pos: strict.Pos{File: f.Name, Line: 1, Column: 1}, Message: f.err.Error()})
+		case !f.absent:
+			layers = append(layers, f.Layer)
+		}
+	}
+	now := Merge(layers)
+	if len(now.LeftOut)+len(unread) > 0 {
+		now = now.withFormer(found, l.good)
+	}
+	for _, p := range unread {
+		now.Layers = append(now.Layers, p.Pos.File)
+		now.LeftOut = append(now.LeftOut, p.Pos.File)
+	}
+	now.Problems = append(now.Problems, unread...)
+	now.Problems.Sort()
+	return now
 }
 
-func read(files fsx.FS, main string) (layers []strict.Layer, problems strict.Problems) {
-	fail := func(name string, err error) {
-		problems = append(problems, strict.Problem{Pos: strict.Pos{File: name, Line: 1, Column: 1}, Message: err.Error()})
+// withFormer returns l with the former content of what is left out in effect.
+func (l *Loaded) withFormer(found []file, former []strict.Layer) *Loaded {
+	var layers []strict.Layer
+	var names []string
+	for _, f := range found {
+		switch {
+		case isIn(f.Name, l.good):
+			layers = append(layers, f.Layer)
+		case isIn(f.Name, former):
+			i := slices.IndexFunc(former, func(layer strict.Layer) bool { return layer.Name == f.Name })
+			layers, names = append(layers, former[i]), append(names, f.Name)
+		}
 	}
+	with := Merge(layers)
+	if len(names) == 0 || len(with.Problems) > 0 {
+		return l // the old beside the new is worse than without
+	}
+	with.Layers, with.LeftOut, with.Problems, with.Former = l.Layers, l.LeftOut, l.Problems, names
+	return with
+}
+
+func isIn(name string, layers []strict.Layer) bool {
+	return slices.ContainsFunc(layers, func(l strict.Layer) bool { return l.Name == name })
+}
+
+// file is one that may be a layer.
+type file struct {
+	strict.Layer
+	absent bool // it is not there, and need not be
+	err    error
+}
+
+// read returns the main file, there or not, and those beside it.
+func read(files fsx.FS, main string) []file {
 	names := []string{main}
 	confd := path.Join(path.Dir(main), "conf.d")
+	var found []file
 	entries, err := files.ReadDir(confd)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		fail(confd, err)
+		found = append(found, file{Layer: strict.Layer{Name: confd}, err: err})
 	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".yaml") && !strings.HasPrefix(e.Name(), ".") {
 			names = append(names, path.Join(confd, e.Name()))
 		}
 	}
-	for _, name := range names {
+	for i, name := range names {
 		data, err := files.ReadFile(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && name == Path:
-		case err != nil:
-			fail(name, err)
-		default:
-			layers = append(layers, strict.Layer{Name: name, Data: data})
+		f := file{Layer: strict.Layer{Name: name, Data: data}, err: err}
+		if errors.Is(err, fs.ErrNotExist) && (name == Path || name != main) {
+			f.absent, f.err = true, nil // one of conf.d may go while they are read
 		}
+		found = slices.Insert(found, i, f)
 	}
-	return layers, problems
+	return found
 }
 
 // Merge decodes layers over the defaults and checks what they say together. A
@@ -114,6 +172,7 @@ func Merge(layers []strict.Layer) *Loaded {
 		}
 		layers = rest
 	}
+	l.good = layers
 	l.Problems.Sort()
 	return l
 }
@@ -194,7 +253,8 @@ func (l *Loaded) Settings() []Setting {
 
 // Equal reports whether two loads are the same to every reader.
 func (l *Loaded) Equal(o *Loaded) bool {
-	return slices.Equal(l.Settings(), o.Settings()) && slices.Equal(l.Problems, o.Problems) && slices.Equal(l.LeftOut, o.LeftOut)
+	return slices.Equal(l.Settings(), o.Settings()) && slices.Equal(l.Problems, o.Problems) &&
+		slices.Equal(l.LeftOut, o.LeftOut) && slices.Equal(l.Former, o.Former)
 }
 
 // Schema returns the JSON Schema of the configuration.

@@ -31,9 +31,12 @@ func (e *effective) equal(o *effective) bool {
 
 // load reads the configuration as it stands.
 func (n *Node) load(files fsx.FS) *effective {
-	loaded := config.Load(files, n.opts.Config)
-	i, _ := n.instance.Get()
-	c, warnings := loaded.Config.WithTags(i.Tags)
+	last := &config.Loaded{}
+	if e, ok := n.config.Get(); ok {
+		last = e.loaded
+	}
+	loaded := last.Reload(files, n.opts.Config)
+	c, warnings := loaded.Config.WithTags(n.known().Tags)
 	return &effective{c, loaded, warnings}
 }
 
@@ -43,7 +46,9 @@ type configDuty struct {
 	files fsx.FS
 }
 
-func (configDuty) Name() string { return "config" }
+const configName = "config"
+
+func (configDuty) Name() string { return configName }
 
 func (d configDuty) Reconcile(context.Context) (duty.Outcome, error) {
 	e := d.n.load(d.files)
@@ -60,7 +65,11 @@ func (d configDuty) Reconcile(context.Context) (duty.Outcome, error) {
 	if len(e.loaded.Problems) == 0 {
 		return out, nil
 	}
-	return out, fmt.Errorf("not in effect: %s. %w", strings.Join(e.loaded.LeftOut, ", "), e.loaded.Problems)
+	former := ""
+	if len(e.loaded.Former) > 0 {
+		former = fmt.Sprintf(" (what %s said before stays in effect)", strings.Join(e.loaded.Former, ", "))
+	}
+	return out, fmt.Errorf("not in effect: %s%s. %w", strings.Join(e.loaded.LeftOut, ", "), former, e.loaded.Problems)
 }
 
 // The parts of the configuration that duties read.

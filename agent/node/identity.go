@@ -55,12 +55,8 @@ func (identityDuty) Name() string { return "identity" }
 
 func (d identityDuty) Reconcile(context.Context) (duty.Outcome, error) {
 	var open []string
-	cluster, _ := d.n.cluster.Get()
 	for _, r := range d.board.Records() {
-		if r.Name == ecsconfig.Name && cluster != "" {
-			continue // it is known, also where a change of it is refused
-		}
-		if r.Identity && r.LastOK.IsZero() {
+		if r.Identity && r.LastOK.IsZero() && !d.dispensable(r.Name) {
 			open = append(open, fmt.Sprintf("%s (%s)", r.Name, r.State))
 		}
 	}
@@ -92,6 +88,22 @@ func (d identityDuty) Reconcile(context.Context) (duty.Outcome, error) {
 	return duty.Outcome{Changed: true, Summary: "established"}, nil
 }
 
+// dispensable reports whether a node can do without the success of a duty.
+func (d identityDuty) dispensable(name string) bool {
+	registered, _ := d.n.registration.Get()
+	cluster, _ := d.n.cluster.Get()
+	switch name {
+	case configName:
+		// A file that is left out may be the one that names the cluster, and a
+		// container instance cannot change its cluster. One that is in a
+		// cluster already cannot join the wrong one.
+		return registered.Registered()
+	case ecsconfig.Name:
+		return cluster != "" // known, also where a change of it is refused
+	}
+	return false
+}
+
 // Ready returns nil once the identity of the node is established in this boot,
 // and else what is missing.
 func (n *Node) Ready() error {
@@ -103,20 +115,17 @@ func (n *Node) Ready() error {
 		return nil
 	}
 	var why []string
-	for _, path := range []string{status.Path, status.BootPath} {
-		d, err := status.Load(n.disk, path)
-		if err != nil {
-			continue
+	d, err := status.Latest(n.disk)
+	if err != nil || d.BootID != n.bootID {
+		return errors.New("the identity of this node is not established: no pass has been made since the node booted")
+	}
+	for _, r := range d.Duties {
+		if r.Identity && r.LastOK.IsZero() {
+			why = append(why, strings.TrimSuffix(fmt.Sprintf("%s %s: %s", r.Name, r.State, r.Err), ": "))
 		}
-		for _, r := range d.Duties {
-			if r.Identity && r.LastOK.IsZero() {
-				why = append(why, strings.TrimSuffix(fmt.Sprintf("%s %s: %s", r.Name, r.State, r.Err), ": "))
-			}
-		}
-		break
 	}
 	if len(why) == 0 {
-		why = []string{"no pass has been made since the node booted"}
+		why = []string{identityFile + " is not written yet"}
 	}
 	return fmt.Errorf("the identity of this node is not established: %s", strings.Join(why, "; "))
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -60,7 +61,7 @@ type Node struct {
 	instance     *cell.Cell[facts.Instance]
 	registration *cell.Cell[facts.ContainerInstance]
 	cluster      *cell.Cell[string]
-	requests     *cell.Cell[requests]
+	holds        *cell.Cell[holds]
 	passAsked    *cell.Cell[string] // id of the latest request for a pass
 	established  *cell.Cell[time.Time]
 
@@ -81,6 +82,9 @@ type notifier interface {
 func New(opts Options) (*Node, error) {
 	opts.Root = cmp.Or(opts.Root, "/")
 	opts.Config = cmp.Or(opts.Config, config.Path)
+	if !path.IsAbs(opts.Config) {
+		return nil, fmt.Errorf("the configuration file must be an absolute path below the root, not %q", opts.Config)
+	}
 	if opts.Getenv == nil {
 		opts.Getenv = os.Getenv
 	}
@@ -101,7 +105,7 @@ func New(opts Options) (*Node, error) {
 		instance:     cell.New(facts.Instance.Equal),
 		registration: cell.Comparable[facts.ContainerInstance](),
 		cluster:      cell.Comparable[string](),
-		requests:     cell.New(requests.equal),
+		holds:        cell.New(holds.equal),
 		passAsked:    cell.Comparable[string](),
 		established:  cell.New(time.Time.Equal),
 	}
@@ -111,9 +115,6 @@ func New(opts Options) (*Node, error) {
 	}
 	return n, nil
 }
-
-// FS returns the node's files.
-func (n *Node) FS() *fsx.Disk { return n.disk }
 
 // scratch reports whether a directory plays the node: what is outside of it,
 // such as the ECS agent and Docker of the host, is then not the node's.
@@ -157,9 +158,7 @@ func (n *Node) head(writer string) status.Document {
 	d.Node.Cluster, _ = n.cluster.Get()
 	d.Node.ContainerInstance, _ = n.registration.Get()
 	d.Node.IdentityAt, _ = n.established.Get()
-	if r, ok := n.requests.Get(); ok {
-		d.Hold = r.status()
-	}
+	d.Hold = n.hold()
 	return d
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/node"
 	"github.com/ecsnode/ecsnode/agent/sim"
 	"github.com/ecsnode/ecsnode/agent/status"
@@ -113,7 +114,11 @@ func (r *rig) pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
 func (r *rig) status() *status.Document {
 	r.t.Helper()
-	d, err := status.Load(r.node().FS(), status.Path)
+	files, err := fsx.Open(r.root)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	d, err := status.Load(files, status.Path)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -386,12 +391,12 @@ func TestConfigIsFollowedAndABadFileIsLeftOut(t *testing.T) {
 func TestHold(t *testing.T) {
 	for name, c := range map[string]struct{ hold, release func(*rig) error }{
 		"by the operator": {
-			func(r *rig) error { return r.node().Hold("all", "disk swap", 0) },
-			func(r *rig) error { _, err := r.node().Release("all"); return err },
+			func(r *rig) error { return r.node().Hold(r.t.Context(), "all", "disk swap", 0) },
+			func(r *rig) error { _, err := r.node().Release(r.t.Context(), "all"); return err },
 		},
 		"one duty": {
-			func(r *rig) error { return r.node().Hold("nodeconfig", "", 0) },
-			func(r *rig) error { _, err := r.node().Release("nodeconfig"); return err },
+			func(r *rig) error { return r.node().Hold(r.t.Context(), "nodeconfig", "", 0) },
+			func(r *rig) error { _, err := r.node().Release(r.t.Context(), "nodeconfig"); return err },
 		},
 		"by a tag": {
 			func(r *rig) error { return r.world.SetTag("ecsnode:hold", "disk swap") },
@@ -439,7 +444,7 @@ func TestAHoldForATimeEndsByItselfAndSurvivesARestart(t *testing.T) {
 	inNode(t, basic, func(t *testing.T, r *rig) {
 		stop := r.daemon()
 		r.pass(time.Minute)
-		if err := r.node().Hold("all", "", 2*time.Hour); err != nil {
+		if err := r.node().Hold(t.Context(), "all", "", 2*time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		r.pass(time.Minute)
@@ -458,7 +463,7 @@ func TestAHoldForATimeEndsByItselfAndSurvivesARestart(t *testing.T) {
 func TestHoldRefusesWhatItWouldNotStop(t *testing.T) {
 	inNode(t, basic, func(t *testing.T, r *rig) {
 		for _, what := range []string{"instance", "nodecofig", ""} {
-			if err := r.node().Hold(what, "", 0); err == nil || !strings.Contains(err.Error(), "nodeconfig") {
+			if err := r.node().Hold(t.Context(), what, "", 0); err == nil || !strings.Contains(err.Error(), "nodeconfig") {
 				t.Errorf("Hold(%q) = %v", what, err)
 			}
 		}
@@ -646,6 +651,275 @@ func TestEdgesAreLoggedOnce(t *testing.T) {
 		log := r.log.String()
 		if f, ok := strings.Count(log, "duty failing"), strings.Count(log, "duty recovered"); f != 1 || ok != 1 {
 			t.Errorf("failing %d times, recovered %d times:\n%s", f, ok, log)
+		}
+	})
+}
+
+// A tag that holds the node must count in the pass in which another tag would
+// change it, also in a process that has just started.
+func TestAHoldByTagCountsAtOnce(t *testing.T) {
+	both := map[string]string{"cluster": "web", "env": "danger", "ecsnode:hold": "yes"}
+	for name, act := range map[string]func(*testing.T, *rig){
+		"apply": func(t *testing.T, r *rig) {
+			if err := r.world.SetTags(both); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.node().Apply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"plan": func(t *testing.T, r *rig) {
+			if err := r.world.SetTags(both); err != nil {
+				t.Fatal(err)
+			}
+			if p := r.node().Plan(t.Context()); !p.Empty() {
+				t.Errorf("the plan of a held node: %+v", p.Files)
+			}
+		},
+		"a daemon that starts": func(t *testing.T, r *rig) {
+			if err := r.world.SetTags(both); err != nil {
+				t.Fatal(err)
+			}
+			defer r.daemon()()
+			r.pass(time.Minute)
+		},
+		"a daemon that runs": func(t *testing.T, r *rig) {
+			defer r.daemon()()
+			r.pass(10 * time.Minute)
+			if err := r.world.SetTags(both); err != nil {
+				t.Fatal(err)
+			}
+			r.pass(2 * time.Minute)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inNode(t, basic, func(t *testing.T, r *rig) {
+				if _, err := r.node().Apply(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				act(t, r)
+				r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+			})
+		})
+	}
+}
+
+func TestRenderShowsWhatAHoldKeepsBack(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		if _, err := r.node().Apply(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.world.SetTags(map[string]string{"cluster": "web", "env": "staging", "ecsnode:hold": "yes"}); err != nil {
+			t.Fatal(err)
+		}
+		one, err := r.node().Render(t.Context(), "node.config")
+		if err != nil || !bytes.Contains(one[0].Data, []byte("MY_ENVIRONMENT='staging'")) {
+			t.Errorf("%v, %v", one, err)
+		}
+	})
+}
+
+// A file that is left out may be the one that names the cluster: joining the
+// wrong one cannot be undone.
+func TestANodeWithABrokenFileHasNoIdentityUnlessItIsInAClusterAlready(t *testing.T) {
+	for name, registered := range map[string]bool{"new": false, "registered": true} {
+		t.Run(name, func(t *testing.T) {
+			inNode(t, basic, func(t *testing.T, r *rig) {
+				r.write("/etc/ecsnode/conf.d/50.yaml", "cluster: payments\nnonsense: 1\n")
+				if registered {
+					r.world.SetRegistered("web")
+				}
+				defer r.daemon()()
+				r.pass(time.Minute)
+				err := r.node().Ready()
+				if ready := err == nil; ready != registered {
+					t.Errorf("Ready = %v", err)
+				}
+				if !registered {
+					if !strings.Contains(err.Error(), "50.yaml:2:1") {
+						t.Errorf("it does not say why: %v", err)
+					}
+					r.write("/etc/ecsnode/conf.d/50.yaml", "cluster: payments\n")
+					r.pass(2 * time.Minute)
+					if err := r.node().Ready(); err != nil {
+						t.Error(err)
+					}
+					r.want(ecsConfig, "ECS_CLUSTER=payments\n")
+				}
+			})
+		})
+	}
+}
+
+func TestASlipTakesNoSettingsFromARunningNode(t *testing.T) {
+	good := basic + "node_config: {files: {node.config: {values: {TEAM: {value: blue}}}}}\n"
+	for name, slip := range map[string]func(*rig){
+		"an unknown key":   func(r *rig) { r.write("/etc/ecsnode/ecsnode.yaml", good+"nonsense: 1\n") },
+		"no YAML":          func(r *rig) { r.write("/etc/ecsnode/ecsnode.yaml", good+"\t{\n") },
+		"the file is gone": func(r *rig) { _ = os.Remove(filepath.Join(r.root, "/etc/ecsnode/ecsnode.yaml")) },
+		"all is gone":      func(r *rig) { _ = os.Rename(filepath.Join(r.root, "/etc/ecsnode"), filepath.Join(r.root, "/etc/away")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inNode(t, good, func(t *testing.T, r *rig) {
+				r.write("/etc/ecsnode/conf.d/50.yaml", "ecs_config: {reserved_memory: 256}\n")
+				defer r.daemon()()
+				r.pass(time.Minute)
+				slip(r)
+				r.pass(5 * time.Minute)
+				r.want(nodeConfig, "TEAM='blue'")
+				r.want(ecsConfig, "ECS_RESERVED_MEMORY=256")
+				if rec := r.state("config"); rec.State != duty.Failing || !strings.Contains(rec.Err, "before") {
+					t.Errorf("config is %s: %s", rec.State, rec.Err)
+				}
+				r.write("/etc/ecsnode/ecsnode.yaml", strings.ReplaceAll(good, "blue", "red"))
+				r.pass(2 * time.Minute)
+				r.want(nodeConfig, "TEAM='red'")
+				if rec := r.state("config"); rec.State != duty.OK {
+					t.Errorf("mended, config is %s: %s", rec.State, rec.Err)
+				}
+			})
+		})
+	}
+}
+
+func TestBootAndDaemonShareTheNode(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		// Boot beside a daemon that is at work already waits for it.
+		stop := r.daemon()
+		r.pass(10 * time.Second)
+		began := time.Now()
+		if err := r.node().Boot(t.Context()); err != nil || time.Since(began) > time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		stop()
+
+		// A daemon beside a boot that hangs looks, changes nothing and says so.
+		if err := r.world.SetTag("env", "staging"); err != nil {
+			t.Fatal(err)
+		}
+		files, err := fsx.Open(r.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := files.TryLock("/run/ecsnode/pass.lock", "ecsnode boot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.daemon()()
+		r.pass(time.Minute)
+		rec := r.state("nodeconfig")
+		if rec.State != duty.Waiting || !strings.Contains(rec.Err, "held by ecsnode boot") {
+			t.Errorf("nodeconfig is %s: %s", rec.State, rec.Err)
+		}
+		r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+		r.pass(5 * time.Minute)
+		if rec := r.state("nodeconfig"); rec.State != duty.Failing {
+			t.Errorf("beyond the limit nodeconfig is %s", rec.State)
+		}
+		unlock()
+		r.pass(10 * time.Second)
+		r.want(nodeConfig, "MY_ENVIRONMENT='staging'")
+		if rec := r.state("nodeconfig"); rec.State != duty.OK {
+			t.Errorf("nodeconfig is %s: %s", rec.State, rec.Err)
+		}
+	})
+}
+
+func TestADaemonThatCannotWorkEnds(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		if err := os.MkdirAll(filepath.Join(r.root, "/run/ecsnode/pass.lock"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.node().Run(t.Context()); err == nil || !strings.Contains(err.Error(), "pass.lock") {
+			t.Errorf("err = %v", err)
+		}
+	})
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		done := make(chan error, 1)
+		go func() { done <- r.node().Run(t.Context()) }()
+		r.pass(10 * time.Second)
+		if err := os.RemoveAll(filepath.Join(r.root, "/run/ecsnode")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err == nil || !strings.Contains(err.Error(), "was removed under the running ecsnode") {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+func TestAnApplyThatIsInterruptedSaysSo(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		if err := r.world.SetFault("imds", sim.Fault{Kind: sim.FaultHang}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if _, err := r.node().Apply(ctx); err == nil || !strings.Contains(err.Error(), "cannot finish the pass") {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+func TestApplyOutlivesADaemonThatDies(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		if err := os.MkdirAll(filepath.Join(r.root, "/run/ecsnode"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		files, err := fsx.Open(r.root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := files.TryLock("/run/ecsnode/daemon.lock", "ecsnode run") // and never writes a status
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(5*time.Second, unlock)
+		began := time.Now()
+		if _, err := r.node().Apply(t.Context()); err != nil || time.Since(began) > 6*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+	})
+}
+
+func TestBootIsSeenWhileItRuns(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		r.world.DeleteTag("cluster")
+		done := make(chan error, 1)
+		go func() { done <- r.node().Boot(t.Context()) }()
+		r.pass(20 * time.Second)
+		if err := r.node().Ready(); err == nil || !strings.Contains(err.Error(), `tag "cluster" is absent`) {
+			t.Errorf("Ready = %v", err)
+		}
+		if err := r.world.SetTag("cluster", "web"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := r.node().Ready(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAHoldThatCannotBeReadHolds(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		if _, err := r.node().Apply(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(r.root, "/var/lib/ecsnode/requests/hold.json"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.world.SetTag("env", "staging"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.node().Apply(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.want(nodeConfig, "MY_ENVIRONMENT='prod'")
+		if released, err := r.node().Release(t.Context(), "all"); !released || err != nil {
+			t.Errorf("release: %v, %v", released, err)
 		}
 	})
 }

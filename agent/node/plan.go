@@ -21,7 +21,7 @@ import (
 
 // Plan is what one pass would do.
 type Plan struct {
-	Files   []fsx.Change  // of the node; the agent's own state is left out
+	Files   []fsx.Change  // of the node, without secrets; the agent's own state is left out
 	Calls   []string      // to AWS that change something
 	Records []duty.Record // how each duty would stand
 }
@@ -40,9 +40,11 @@ func (n *Node) Plan(ctx context.Context) *Plan {
 	_ = s.engine.Pass(ctx, s.table) // the records say it
 	p := &Plan{Calls: calls.calls, Records: since(s.board.Records(), asked)}
 	for _, c := range files.Changes() {
-		if !ownState(c.Name) {
-			p.Files = append(p.Files, c)
+		if ownState(c.Name) {
+			continue
 		}
+		c.Before, c.After = n.forPeople(c.Name, c.Before), n.forPeople(c.Name, c.After)
+		p.Files = append(p.Files, c)
 	}
 	return p
 }
@@ -82,7 +84,7 @@ func (p *Plan) Diff(w io.Writer) {
 		if c.Removed {
 			after = "/dev/null"
 		}
-		fmt.Fprint(w, udiff.Unified(before, after, Redact(string(c.Before)), Redact(string(c.After))))
+		fmt.Fprint(w, udiff.Unified(before, after, string(c.Before), string(c.After)))
 	}
 	for _, call := range p.Calls {
 		fmt.Fprintf(w, "call %s\n", call)
@@ -99,19 +101,13 @@ func modes(c fsx.Change) string {
 	return fmt.Sprintf("mode %04o -> %04o", c.ModeBefore.Perm(), c.ModeAfter.Perm())
 }
 
-// Redact hides the values of KEY=value lines whose key tells of a secret: files
-// that ecsnode shares with others, such as ecs.config, may hold registry
-// passwords.
-func Redact(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		key, value, ok := strings.Cut(line, "=")
-		if ok && ecsconfig.IsSecret(key) && strings.TrimSpace(value) != "" {
-			line = key + "=(hidden)" + line[len(strings.TrimRight(line, "\r\n")):]
-		}
-		b.WriteString(line)
+// forPeople is the content of a file without secrets: of what ecsnode shares
+// with others, only its own part is shown.
+func (n *Node) forPeople(name string, content []byte) []byte {
+	if c, ok := n.config.Get(); ok && name == c.ECSConfig.Path {
+		return []byte(ecsconfig.Redact(string(content)))
 	}
-	return b.String()
+	return content
 }
 
 // Rendered is one file as a pass would leave it.
@@ -128,15 +124,18 @@ func (n *Node) Render(ctx context.Context, name string) ([]Rendered, error) {
 	s := n.newShift(files, &recorder{}, "", "render")
 	s.engine.Hold = nil
 	_ = s.engine.Pass(ctx, s.table) // looked at below
-	c, _ := n.config.Get()
+	c, ok := n.config.Get()
+	if !ok {
+		return nil, fmt.Errorf("cannot render: %w", context.Cause(ctx))
+	}
 	owners := map[string]string{c.ECSConfig.Path: "ecsconfig"}
 	for file := range c.NodeConfig.Files {
 		owners[path.Join(c.NodeConfig.Directory, file)] = "nodeconfig"
 	}
 	all := slices.Sorted(maps.Keys(owners))
 	if name != "" {
-		wanted := func(p string) bool { return p != name && path.Base(p) != name }
-		one := slices.DeleteFunc(slices.Clone(all), wanted)
+		other := func(p string) bool { return p != name && path.Base(p) != name }
+		one := slices.DeleteFunc(slices.Clone(all), other)
 		if len(one) == 0 {
 			return nil, fmt.Errorf("cannot render %s: it is none of %s", name, strings.Join(all, ", "))
 		}
@@ -153,7 +152,7 @@ func (n *Node) Render(ctx context.Context, name string) ([]Rendered, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Rendered{p, []byte(Redact(string(data)))})
+		out = append(out, Rendered{p, n.forPeople(p, data)})
 	}
 	return out, nil
 }

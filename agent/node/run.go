@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strconv"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
@@ -26,14 +26,12 @@ func (n *Node) prepare() error {
 	}{
 		{status.Dir, 0o755},
 		{path.Dir(n.opts.Config), 0o755}, // watched
-		{StateDir, 0o700},
-		{requestsDir, 0o700},
 	} {
 		if _, err := n.disk.MkdirAll(dir.name, dir.mode); err != nil {
 			return err
 		}
 	}
-	return nil
+	return n.makeStateDir()
 }
 
 // shift is the engine, the board and the table of one command.
@@ -56,13 +54,29 @@ func (n *Node) newShift(files fsx.FS, ecs ecsconfig.AttributePutter, path, write
 	return s
 }
 
+// boardEntry writes the status at edges and as a heartbeat.
+func (n *Node) boardEntry(d duty.Duty, s *shift) duty.Entry {
+	return duty.Entry{
+		Duty: d, When: when.Every(status.Heartbeat),
+		On:  []cell.Waker{s.board, n.instance, n.cluster, n.registration, n.holds, n.established},
+		Gap: 100 * time.Millisecond, Timeout: 5 * time.Second, Retry: duty.Retry{Max: status.Heartbeat},
+	}
+}
+
+// probeTime is longer than another command holds the daemon's lock to see
+// whether there is a daemon.
+const probeTime = 2 * time.Second
+
 // Run is the daemon: it runs every duty until ctx is done. Until it holds the
-// lock of passes, because boot or an apply is under way, it only looks.
+// lock of passes, because boot or an apply is under way, it only looks. It
+// returns early if it cannot do its work at all.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.prepare(); err != nil {
 		return err
 	}
-	unlock, err := n.disk.TryLock(daemonLock, "ecsnode run")
+	probing, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	unlock, err := n.disk.Lock(probing, daemonLock, "ecsnode run")
 	if err != nil {
 		return err
 	}
@@ -77,17 +91,28 @@ func (n *Node) Run(ctx context.Context) error {
 			looks = append(looks, en)
 		}
 	}
-	looks = append(looks, n.boardEntry(s))
+	work, ctx := errgroup.WithContext(ctx)
+	fail := make(chan error, 1)
+	looks = append(looks, n.boardEntry(&boardDuty{n: n, s: s, fail: fail}, s))
+	defer context.AfterFunc(ctx, func() { _ = n.notify.Stopping() })()
 
-	var wg sync.WaitGroup
-	wg.Go(func() { s.engine.Run(ctx, looks) })
-	wg.Go(func() {
-		unlock, err := n.disk.Lock(ctx, passLock, "ecsnode run")
+	work.Go(func() error { s.engine.Run(ctx, looks); return nil })
+	work.Go(func() error {
+		unlock, err := n.awaitTurn(ctx, s, changes)
 		if err != nil {
-			return // ctx is done
+			return err
 		}
 		defer unlock()
 		s.engine.Run(ctx, changes)
+		return nil
+	})
+	work.Go(func() error {
+		select {
+		case err := <-fail:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
 	})
 	for _, off := range n.Off() {
 		n.opts.Log.Info("running with less", "off", off)
@@ -95,32 +120,58 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.notify.Ready(statusLine(s.board.Document())); err != nil {
 		n.opts.Log.Warn("service manager not told", "err", err)
 	}
-	wg.Wait()
-	_ = n.notify.Stopping() // nobody is left to act on an error
+	err = work.Wait()
 	doc := s.board.Document()
 	doc.StoppedAt = time.Now()
-	return status.Write(n.disk, status.Path, doc)
+	return errors.Join(err, status.Write(n.disk, status.Path, doc))
 }
 
-// boardEntry writes the status, tells the service manager, and feeds the
-// watchdog while no core duty is stuck.
-func (n *Node) boardEntry(s *shift) duty.Entry {
-	return duty.Entry{
-		Duty: &boardDuty{n: n, s: s}, When: when.Every(status.Heartbeat),
-		On:  []cell.Waker{s.board, n.instance, n.cluster, n.registration, n.requests, n.established},
-		Gap: 100 * time.Millisecond, Timeout: 5 * time.Second, Retry: duty.Retry{Max: status.Heartbeat},
+// awaitTurn takes the lock of passes. While another holds it the entries are
+// shown as waiting, and beyond their limit as failing.
+func (n *Node) awaitTurn(ctx context.Context, s *shift, entries []duty.Entry) (unlock func(), err error) {
+	began := time.Now()
+	for {
+		unlock, err := n.disk.TryLock(passLock, "ecsnode run")
+		if !errors.Is(err, fsx.ErrLocked) {
+			return unlock, err
+		}
+		state := duty.Waiting
+		if time.Since(began) > duty.DefaultWaitLimit {
+			state = duty.Failing
+		}
+		for _, en := range entries {
+			s.board.Report(duty.Record{Name: en.Duty.Name(), Identity: en.Identity, State: state, Since: began, Err: err.Error()})
+		}
+		select {
+		case <-ctx.Done():
+			return func() {}, nil
+		case <-time.After(lockPoll):
+		}
 	}
 }
 
+const lockPoll = 100 * time.Millisecond
+
+// boardDuty writes the status, tells the service manager, and feeds the
+// watchdog while no core duty is stuck.
 type boardDuty struct {
 	n    *Node
 	s    *shift
-	told string // the service manager, last
+	fail chan<- error // ends the daemon
+	told string       // the service manager, last
 }
 
 func (b *boardDuty) Name() string { return b.s.board.Name() }
 
 func (b *boardDuty) Reconcile(ctx context.Context) (duty.Outcome, error) {
+	if unlock, err := b.n.disk.TryLock(daemonLock, "ecsnode run"); err == nil {
+		unlock()
+		// Our lock is on a file that was removed: another daemon may start.
+		select {
+		case b.fail <- fmt.Errorf("cannot go on: %s was removed under the running ecsnode", daemonLock):
+		default:
+		}
+	}
 	out, err := b.s.board.Reconcile(ctx)
 	if line := statusLine(b.s.board.Document()); line != b.told {
 		if notifyErr := b.n.notify.Status(line); notifyErr == nil {
@@ -134,112 +185,57 @@ func (b *boardDuty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 }
 
 // Boot makes passes of every duty until all are ok or the budget of the boot
-// phase is spent. What is then left undone is the error.
+// phase is spent. What is then left undone is the error. If the daemon is at
+// work already, Boot waits for it to be done.
 func (n *Node) Boot(ctx context.Context) error {
-	return n.exclusively(ctx, "ecsnode boot", func() error {
-		ctx, cancel := context.WithTimeout(ctx, time.Duration(n.load(n.disk).Boot.Budget))
-		defer cancel()
-		s := n.newShift(n.disk, n.hosts.ecs, status.BootPath, "boot")
-		err := s.engine.Settle(ctx, s.table)
-		doc := s.board.Document()
-		doc.StoppedAt = time.Now()
-		return errors.Join(err, status.Write(n.disk, status.BootPath, doc))
-	})
-}
-
-// exclusively runs f under the lock of passes.
-func (n *Node) exclusively(ctx context.Context, purpose string, f func() error) error {
 	if err := n.prepare(); err != nil {
 		return err
 	}
-	unlock, err := n.disk.Lock(ctx, passLock, purpose)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return f()
-}
-
-// applyPatience bounds how long Apply waits for the lock or the daemon.
-const applyPatience = time.Minute
-
-// Apply makes one pass of every duty and returns how each stands. A daemon
-// that runs is asked for the pass; without one it is made here. The error says
-// that no pass was made; a duty that fails is not one.
-func (n *Node) Apply(ctx context.Context) ([]duty.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, applyPatience)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(n.load(n.disk).Boot.Budget))
 	defer cancel()
-	if err := n.prepare(); err != nil {
-		return nil, err
-	}
-	unlock, err := n.disk.TryLock(daemonLock, "ecsnode apply")
-	if errors.Is(err, fsx.ErrLocked) {
-		return n.askForPass(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	unlock() // only looked: a daemon may start meanwhile and wait for the pass
-	asked := time.Now()
-	var s *shift
-	err = n.exclusively(ctx, "ecsnode apply", func() error {
-		s = n.newShift(n.disk, n.hosts.ecs, "", "apply")
-		_ = s.engine.Pass(ctx, s.table) // the records say it
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return since(s.board.Records(), asked), nil
-}
-
-// since makes Changed tell of every pass since t: a duty may have made more
-// than one.
-func since(records []duty.Record, t time.Time) []duty.Record {
-	for i := range records {
-		records[i].Changed = records[i].LastChange.After(t)
-	}
-	return records
-}
-
-// askForPass asks the daemon and waits until every duty has made a pass since.
-func (n *Node) askForPass(ctx context.Context) ([]duty.Record, error) {
-	asked := time.Now()
-	id := strconv.FormatInt(asked.UnixNano(), 36)
-	if err := n.ask(applyFile, applyRequest{ID: id, At: asked}); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if a, err := readApply(n.disk); err == nil && a.ID == id {
-			_, _ = n.disk.Remove(applyFile) // left behind it asks nobody again
-		}
-	}()
-	poll := time.NewTicker(50 * time.Millisecond)
-	defer poll.Stop()
 	for {
-		d, err := status.Load(n.disk, status.Path)
+		unlock, err := n.disk.TryLock(passLock, "ecsnode boot")
 		if err == nil {
-			if waits := unfinished(d.Duties, asked); len(waits) == 0 {
-				return since(d.Duties, asked), nil
-			}
+			defer unlock()
+			return n.boot(ctx)
+		}
+		if !errors.Is(err, fsx.ErrLocked) {
+			return err
+		}
+		undone := n.daemonUndone()
+		if undone == nil {
+			return nil
 		}
 		select {
-		case <-poll.C:
 		case <-ctx.Done():
-			if err == nil {
-				err = fmt.Errorf("no pass yet of %v", unfinished(d.Duties, asked))
-			}
-			return nil, fmt.Errorf("cannot get a pass from the running ecsnode: %w", err)
+			return fmt.Errorf("%w; %w", err, undone)
+		case <-time.After(lockPoll):
 		}
 	}
 }
 
-// unfinished names the duties that have not made a pass begun after t.
-func unfinished(records []duty.Record, t time.Time) (names []string) {
-	for _, r := range records {
-		if r.State != duty.Held && (r.Running || !r.Started.After(t)) {
-			names = append(names, r.Name)
+func (n *Node) boot(ctx context.Context) error {
+	s := n.newShift(n.disk, n.hosts.ecs, status.BootPath, "boot")
+	err := s.engine.Settle(ctx, append(s.table, n.boardEntry(s.board, s)))
+	doc := s.board.Document()
+	doc.StoppedAt = time.Now()
+	return errors.Join(err, status.Write(n.disk, status.BootPath, doc))
+}
+
+// daemonUndone returns what a daemon that is at work has not made well yet.
+func (n *Node) daemonUndone() error {
+	d, err := status.Load(n.disk, status.Path)
+	if err != nil {
+		return err
+	}
+	if d.BootID != n.bootID || !d.StoppedAt.IsZero() {
+		return status.ErrNone
+	}
+	var errs []error
+	for _, r := range d.Duties {
+		if r.State != duty.OK && r.State != duty.Held {
+			errs = append(errs, fmt.Errorf("%s %s: %s", r.Name, r.State, r.Err))
 		}
 	}
-	return names
+	return errors.Join(errs...)
 }

@@ -31,18 +31,18 @@ func (n *Node) table(files fsx.FS, ecs ecsconfig.AttributePutter, board *status.
 	return []duty.Entry{
 		{
 			Duty: configDuty{n, files}, When: when.Every(30 * sec), Timeout: 10 * sec,
-			On: []cell.Waker{n.instance}, Stream: n.watch(etc, etc+"/conf.d"), Gap: 200 * time.Millisecond,
+			On: []cell.Waker{n.instance}, Stream: n.watch(etc, etc+"/conf.d"), Gap: 200 * time.Millisecond, Identity: true, Core: true,
 		},
 		{
 			Duty: requestsDuty{n, files, board.Attend}, When: when.Every(10 * sec), Timeout: 5 * sec,
-			On: []cell.Waker{n.config}, Stream: n.watch(requestsDir),
+			On: []cell.Waker{n.config, n.instance}, Stream: n.watch(requestsDir), Core: true,
 		},
 		{
 			Duty: &instance.Duty{
 				FS: files, Config: n.instanceConfig(), Metadata: n.hosts.imds, TagAPI: n.hosts.ec2, Instance: n.instance,
 			},
 			When: n.every(func(c config.Config) when.Duration { return c.Instance.Interval }), On: []cell.Waker{n.config},
-			Timeout: 20 * sec, Gap: sec, Retry: duty.Retry{Max: min},
+			Timeout: 20 * sec, Gap: sec, Retry: duty.Retry{Max: min}, Core: true,
 		},
 		{
 			Duty: &registration.Duty{
@@ -56,18 +56,18 @@ func (n *Node) table(files fsx.FS, ecs ecsconfig.AttributePutter, board *status.
 				FS: files, Config: n.ecsConfig(), Instance: n.instance, Registration: n.registration, ECS: ecs, Cluster: n.cluster,
 			},
 			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.registration},
-			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true,
+			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true, Core: true,
 		},
 		{
 			Duty: &nodeconfig.Duty{
 				FS: files, Config: n.nodeConfig(), Instance: n.instance, Cluster: n.cluster, BuiltIn: templates.NodeConfig(),
 			},
 			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster},
-			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true,
+			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true, Core: true,
 		},
 		{
 			Duty: identityDuty{n, files, board}, When: when.Every(min), Timeout: 5 * sec,
-			On: []cell.Waker{board, n.instance},
+			On: []cell.Waker{board, n.instance, n.registration},
 		},
 	}
 }

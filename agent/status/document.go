@@ -86,7 +86,7 @@ func (d *Document) Judge(now time.Time, alive func(pid int) bool) (Verdict, stri
 		return Gone, fmt.Sprintf("ecsnode was stopped %s ago", Age(now.Sub(d.StoppedAt)))
 	case !alive(d.PID):
 		return Gone, fmt.Sprintf("ecsnode (process %d) has died; it last wrote %s ago", d.PID, Age(age))
-	case age > StaleAfter:
+	case age > StaleAfter || age < -StaleAfter: // written before now, or after it
 		return Gone, fmt.Sprintf("ecsnode (process %d) has not written its status for %s", d.PID, Age(age))
 	}
 	for _, r := range d.Duties {
@@ -119,6 +119,16 @@ func Load(files fsx.FS, path string) (*Document, error) {
 		return nil, fmt.Errorf("cannot read the status in %s: it has version %d, this program reads %d", path, d.Version, Version)
 	}
 	return &d, nil
+}
+
+// Latest returns the newer of the documents of the daemon and of boot.
+func Latest(files fsx.FS) (*Document, error) {
+	run, err := Load(files, Path)
+	boot, bootErr := Load(files, BootPath)
+	if bootErr == nil && (err != nil || boot.WrittenAt.After(run.WrittenAt)) {
+		return boot, nil
+	}
+	return run, err
 }
 
 // Age is a duration for people, in its largest unit or two: "4s", "2m", "3h",

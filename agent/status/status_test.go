@@ -68,6 +68,12 @@ func TestText(t *testing.T) {
 			}
 			d.Duties[3].State, d.Duties[3].Err = duty.Waiting, `tag "env" is not known (tags have not been read yet)`
 		}, status.Style{}, status.Well},
+		"hostile text": {func(d *status.Document) {
+			d.Duties[3].State, d.Duties[3].Err = duty.Failing, "the value \x1b[2J\x1b]0;owned\a of\r\nthe tag"
+			d.Duties[1].Summary = "\x1b[31mred\nand more"
+			d.Hold = &status.Hold{What: []string{"all"}, By: "operator", Why: "\u009b1m"}
+		}, status.Style{}, status.Failing},
+		"written in the future": {func(d *status.Document) { d.WrittenAt = now.Add(time.Hour) }, status.Style{}, status.Gone},
 		"held": {func(d *status.Document) {
 			d.Hold = &status.Hold{What: []string{"all"}, By: "operator", Why: "disk swap, alice", Since: ago(10 * time.Minute), Until: now.Add(110 * time.Minute)}
 			d.Duties[2].State, d.Duties[2].Summary = duty.Held, "held by the operator: disk swap, alice"

@@ -36,7 +36,7 @@ func (s Style) paint(code, text string) string {
 // and whether all is well; then comes what is wrong, whole; then every duty on
 // one line.
 func (d *Document) Text(w io.Writer, now time.Time, v Verdict, gone string, s Style) {
-	fmt.Fprintf(w, "%s  %s\n", s.paint(bold, d.title()), d.mark(v, s))
+	d.headline(w, v, s)
 	if v == Gone {
 		d.para(w, s, red, "", gone+". What follows is what it last knew.")
 	}
@@ -54,23 +54,21 @@ func (d *Document) Text(w io.Writer, now time.Time, v Verdict, gone string, s St
 	d.table(w, now, s)
 }
 
-func (d *Document) title() string {
+// headline is the first line: which instance, whether all is well, what it is.
+func (d *Document) headline(w io.Writer, v Verdict, s Style) {
 	i := d.Node.Instance
 	if i.ID == "" {
-		return "this instance is not known yet"
+		fmt.Fprintf(w, "%s  %s\n", s.paint(bold, "this instance is not known yet"), d.mark(v, s))
+		return
 	}
-	words := []string{i.ID, " ", i.Type}
-	if i.Lifecycle != "" {
-		words = append(words, i.Lifecycle)
-	}
-	words = append(words, "in", i.Zone)
+	what := strings.Join(strings.Fields(i.Type+" "+i.Lifecycle+" in "+i.Zone), " ")
 	if d.Node.Cluster != "" {
-		words = append(words, " cluster", d.Node.Cluster)
+		what += ", cluster " + d.Node.Cluster
 		if !d.Node.ContainerInstance.Registered() {
-			words = append(words, "(not registered)")
+			what += " (not registered)"
 		}
 	}
-	return strings.ReplaceAll(strings.Join(words, " "), "   ", "  ")
+	fmt.Fprintf(w, "%s  %s  %s\n", s.paint(bold, i.ID), d.mark(v, s), Printable(what))
 }
 
 func (d *Document) mark(v Verdict, s Style) string {
@@ -155,7 +153,7 @@ func (d *Document) problems(w io.Writer, now time.Time, s Style) {
 // para writes one paragraph behind a label, folded to the width.
 func (d *Document) para(w io.Writer, s Style, color, label, text string) {
 	indent := strings.Repeat(" ", utf8.RuneCountInString(label))
-	for i, line := range fold(harmless(text), s.Width-len(indent)) {
+	for i, line := range fold(Printable(text), s.Width-len(indent)) {
 		lead := label
 		if i > 0 {
 			lead = indent
@@ -164,9 +162,9 @@ func (d *Document) para(w io.Writer, s Style, color, label, text string) {
 	}
 }
 
-// harmless replaces what a terminal might obey: errors may quote what came from
-// outside the node.
-func harmless(text string) string {
+// Printable replaces what a terminal might obey, line breaks apart: errors and
+// summaries may quote what came from outside the node, such as tags.
+func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && !unicode.IsPrint(r) {
 			return '\uFFFD'
@@ -258,7 +256,7 @@ func row(r duty.Record, now time.Time) []string {
 	if r.Passes > 0 {
 		took = r.Took.Round(100 * time.Microsecond).String()
 	}
-	return []string{r.Name, string(r.State), Age(now.Sub(r.Since)), ago(r.LastOK), next, took, harmless(r.Summary)}
+	return []string{r.Name, string(r.State), Age(now.Sub(r.Since)), ago(r.LastOK), next, took, strings.ReplaceAll(Printable(r.Summary), "\n", " ")}
 }
 
 func stateColor(st duty.State) string {

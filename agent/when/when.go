@@ -29,7 +29,10 @@ func Every(d time.Duration) Schedule {
 type every time.Duration
 
 func (e every) Next(t time.Time) time.Time {
-	return t.Truncate(time.Duration(e)).Add(time.Duration(e))
+	// Not t.Truncate().Add(): that drops t's monotonic reading, and whoever
+	// sleeps until the tick would sleep on when the clock is set back.
+	into := t.Sub(t.Truncate(time.Duration(e)))
+	return t.Add(time.Duration(e) - into)
 }
 
 // Splay shifts every tick of s by Offset(id, max).

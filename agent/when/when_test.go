@@ -23,6 +23,13 @@ func TestEveryKeepsItsPhase(t *testing.T) {
 	}
 }
 
+// A tick with a monotonic reading comes in time though the clock is set back.
+func TestEveryKeepsTheMonotonicClock(t *testing.T) {
+	if tick := when.Splay(when.Every(5*time.Second), "i-1", time.Second).Next(time.Now()); !strings.Contains(tick.String(), "m=") {
+		t.Errorf("%v has no monotonic reading", tick)
+	}
+}
+
 func TestSplayShiftsEveryTickByTheSameAmount(t *testing.T) {
 	const max = 15 * time.Minute
 	s := when.Splay(when.Every(max), "i-0123", max)

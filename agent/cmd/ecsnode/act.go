@@ -9,6 +9,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/node"
+	"github.com/ecsnode/ecsnode/agent/status"
 )
 
 func (a *app) applyCommand() *cobra.Command {
@@ -26,11 +27,12 @@ Exit status: 0 all ok, waiting or held, 1 something is failing.`,
 				return err
 			}
 			records, err := n.Apply(cmd.Context())
+			a.printOff(n)
+			failed := a.printRecords(records)
 			if err != nil {
 				return err
 			}
-			a.printOff(n)
-			return a.printRecords(records)
+			return failed
 		},
 	}
 }
@@ -51,14 +53,14 @@ func (a *app) printRecords(records []duty.Record) error {
 			text = r.Err
 		}
 		mark := ""
-		if r.Changed {
+		if r.Changed && r.State != duty.Held {
 			mark = "changed: "
 		}
-		fmt.Fprintf(a.out, "%-12s  %-7s  %s%s\n", r.Name, r.State, mark, text)
+		fmt.Fprintf(a.out, "%-12s  %-7s  %s%s\n", r.Name, r.State, mark, status.Printable(text))
 		for _, w := range r.Warnings {
-			fmt.Fprintf(a.out, "%-12s  %-7s  %s\n", "", "warning", w)
+			fmt.Fprintf(a.out, "%-12s  %-7s  %s\n", "", "warning", status.Printable(w))
 		}
-		failing = failing || r.State == duty.Failing || r.State == duty.Stuck
+		failing = failing || r.State == duty.Failing || r.State == duty.Stuck || r.State == duty.Starting
 	}
 	if failing {
 		return exit{code: 1}
@@ -85,7 +87,7 @@ happens all the same: a hold cannot keep a node out of its cluster.`,
 				return err
 			}
 			what := first(args, node.HoldAll)
-			if err := n.Hold(what, why, for_); err != nil {
+			if err := n.Hold(cmd.Context(), what, why, for_); err != nil {
 				return err
 			}
 			until := `until "ecsnode release"`
@@ -106,13 +108,13 @@ func (a *app) releaseCommand() *cobra.Command {
 		Use:   "release [DUTY|all]",
 		Short: "End a hold",
 		Args:  atMost(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := a.node()
 			if err != nil {
 				return err
 			}
 			what := first(args, node.HoldAll)
-			released, err := n.Release(what)
+			released, err := n.Release(cmd.Context(), what)
 			if err != nil {
 				return err
 			}

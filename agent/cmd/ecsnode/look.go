@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/status"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -33,15 +34,15 @@ waits, so that the plan is not whole.`,
 			for _, r := range p.Records {
 				switch {
 				case r.State == duty.Held:
-					fmt.Fprintf(a.err, "%s is %s\n", r.Name, r.Summary)
+					fmt.Fprintf(a.err, "%s is %s\n", r.Name, status.Printable(r.Summary))
 				case r.State != duty.OK:
 					open = true
-					fmt.Fprintf(a.err, "%s %s: %s\n", r.Name, r.State, r.Err)
+					fmt.Fprintf(a.err, "%s %s: %s\n", r.Name, r.State, status.Printable(r.Err))
 				case r.Changed:
-					fmt.Fprintf(a.err, "%s would change the node: %s\n", r.Name, r.Summary)
+					fmt.Fprintf(a.err, "%s would change the node: %s\n", r.Name, status.Printable(r.Summary))
 				}
 				for _, w := range r.Warnings {
-					fmt.Fprintf(a.err, "%s warns: %s\n", r.Name, w)
+					fmt.Fprintf(a.err, "%s warns: %s\n", r.Name, status.Printable(w))
 				}
 			}
 			switch {

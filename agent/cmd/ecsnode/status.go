@@ -38,7 +38,7 @@ Exit status: 0 all duties are ok, waiting or held, 1 something is failing,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, err := fsx.Open(a.root)
 			if err != nil {
-				return err
+				return exit{code: exitGone, err: err}
 			}
 			if watch {
 				return a.watchStatus(cmd.Context(), files)
@@ -52,22 +52,13 @@ Exit status: 0 all duties are ok, waiting or held, 1 something is failing,
 	return cmd
 }
 
-// latest returns the document of the daemon, or that of boot if no daemon has
-// written one.
-func latest(files fsx.FS) (*status.Document, error) {
-	d, err := status.Load(files, status.Path)
-	if errors.Is(err, status.ErrNone) {
-		if boot, bootErr := status.Load(files, status.BootPath); bootErr == nil {
-			return boot, nil
-		}
-	}
-	return d, err
-}
-
 func (a *app) showStatus(files fsx.FS, asJSON bool) error {
-	d, err := latest(files)
-	if err != nil {
+	d, err := status.Latest(files)
+	switch {
+	case errors.Is(err, status.ErrNone):
 		return exit{exitGone, err, advice}
+	case err != nil:
+		return exit{code: exitGone, err: err}
 	}
 	verdict, gone := d.Judge(time.Now(), alive)
 	if asJSON {

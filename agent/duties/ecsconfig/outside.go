@@ -60,11 +60,11 @@ func (c contents) conflicts() []string {
 }
 
 // secretKeys are parts of the names of variables that hold secrets.
-var secretKeys = [...]string{"AUTH", "SECRET", "PASSWORD", "TOKEN", "CREDENTIAL"}
+var secretKeys = [...]string{"AUTH", "SECRET", "PASSW", "TOKEN", "CREDENTIAL", "KEY", "PROXY"}
 
-// IsSecret reports whether the value of a variable with this name must never be
+// isSecret reports whether the value of a variable with this name must never be
 // shown.
-func IsSecret(key string) bool {
+func isSecret(key string) bool {
 	key = strings.ToUpper(key)
 	return slices.ContainsFunc(secretKeys[:], func(part string) bool { return strings.Contains(key, part) })
 }
@@ -72,7 +72,7 @@ func IsSecret(key string) bool {
 // shown is a value for a message. Beyond its first line a value may be another
 // variable that an open quote has swallowed.
 func shown(key, value string) string {
-	if IsSecret(key) {
+	if isSecret(key) {
 		return "not shown"
 	}
 	const most = 80

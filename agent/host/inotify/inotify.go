@@ -6,13 +6,21 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
-// Watch calls changed whenever something is created, written, renamed or
-// removed in one of the directories, until ctx is done. dirs are paths on this
-// host. One that does not exist is watched from when it appears, if that is in
+// A file is often written in several steps: emptied, filled, renamed. A change
+// is told once nothing has happened for quiet, or after atMost.
+const (
+	quiet  = 150 * time.Millisecond
+	atMost = 2 * time.Second
+)
+
+// Watch calls changed after something was created, written, renamed or removed
+// in one of the directories, until ctx is done. dirs are paths on this host.
+// One that does not exist is watched from when it appears, if that is in
 // another of them. Watch fails if none can be watched, and with
 // os.ErrNotExist if a watched one goes away.
 func Watch(ctx context.Context, changed func(), dirs ...string) error {
@@ -27,24 +35,35 @@ func Watch(ctx context.Context, changed func(), dirs ...string) error {
 	if len(w.WatchList()) == 0 {
 		return fmt.Errorf("cannot watch %v: %w", dirs, os.ErrNotExist)
 	}
+	var due <-chan time.Time // nil: nothing has happened that was not told
+	var since time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-w.Errors:
 			return fmt.Errorf("cannot watch files: %w", err)
+		case <-due:
+			due = nil
+			changed()
 		case e := <-w.Events:
-			switch {
-			case e.Op == fsnotify.Chmod:
+			if e.Op == fsnotify.Chmod {
 				continue
-			case e.Op.Has(fsnotify.Remove) && slices.Contains(dirs, e.Name):
-				return fmt.Errorf("cannot watch %s any more: %w", e.Name, os.ErrNotExist)
-			case e.Op.Has(fsnotify.Create):
+			}
+			if e.Op.Has(fsnotify.Remove) || e.Op.Has(fsnotify.Rename) {
+				if slices.Contains(dirs, e.Name) {
+					return fmt.Errorf("cannot watch %s any more: %w", e.Name, os.ErrNotExist)
+				}
+			}
+			if e.Op.Has(fsnotify.Create) {
 				if err := add(w, dirs); err != nil {
 					return err
 				}
 			}
-			changed()
+			if due == nil {
+				since = time.Now()
+			}
+			due = time.After(min(quiet, time.Until(since.Add(atMost))))
 		}
 	}
 }

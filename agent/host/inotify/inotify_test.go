@@ -23,7 +23,7 @@ func await(t *testing.T, changed <-chan struct{}, do func()) {
 			return
 		case <-deadline:
 			t.Fatal("no change was seen")
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(300 * time.Millisecond): // longer than a change is held back
 		}
 	}
 }
@@ -95,10 +95,31 @@ func TestWatchFails(t *testing.T) {
 		}, gone)
 	}()
 	await(t, changed, func() { _ = os.WriteFile(filepath.Join(gone, "f"), nil, 0o600) })
-	if err := os.RemoveAll(gone); err != nil {
+	if err := os.Rename(gone, gone+".old"); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a directory that went away: %v", err)
+		t.Errorf("a directory that was moved away: %v", err)
 	}
+}
+
+// An editor or a slow copy must not be seen half-way.
+func TestSeveralStepsAreOneChange(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	changed, done := make(chan struct{}, 100), make(chan error, 1)
+	go func() { done <- inotify.Watch(ctx, func() { changed <- struct{}{} }, dir) }()
+	name := filepath.Join(dir, "f")
+	await(t, changed, func() { _ = os.WriteFile(name, nil, 0o600) })
+	for range 20 {
+		_ = os.WriteFile(name, []byte("x"), 0o600)
+	}
+	<-changed
+	select {
+	case <-changed:
+		t.Error("one change was told twice")
+	case <-time.After(time.Second):
+	}
+	cancel()
+	<-done
 }

@@ -1,0 +1,33 @@
+package ecsconfig
+
+import (
+	"regexp"
+	"strings"
+)
+
+var variable = regexp.MustCompile(`^\s*(export\s+)?[A-Za-z_][A-Za-z0-9_]*=`)
+
+// Redact returns ecs.config for people: the block as it is, and of every other
+// line no more than the name of the variable that it sets. What others wrote
+// there may hold passwords in any form, over several lines too.
+func Redact(file string) string {
+	c, err := parse([]byte(file))
+	if err != nil {
+		return hide(file)
+	}
+	return hide(string(c.before)) + string(c.block) + hide(string(c.after))
+}
+
+func hide(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		body := strings.TrimRight(line, "\r\n")
+		switch name := variable.FindString(body); {
+		case strings.TrimSpace(body) == "":
+			b.WriteString(line)
+		default:
+			b.WriteString(name + "(hidden)" + line[len(body):])
+		}
+	}
+	return b.String()
+}
