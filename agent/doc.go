@@ -44,7 +44,7 @@ every type that reaches an interface, which costs tens of megabytes.
 # Data flow
 
 	ecsnode.yaml, conf.d ─> config ────> cell[effective] ───┬──────────────┐
-	command line ────────> requests ──> cell[requests]      │ (hold)       │
+	command line ────────> requests ──> cell[holds]         │              │
 	IMDS, ec2:DescribeTags > instance ─> cell[Instance] ────┼─> ecsconfig ─┼─> /etc/ecs/ecs.config
 	agent introspection ─> registration > cell[ContainerInstance] ┘   │    │
 	                                         cell[cluster] <──────────┘    │
@@ -69,6 +69,10 @@ A hold stops every duty with Changes set. It stops an identity duty only once
 the identity of this boot is established, so that neither a tag nor an operator
 can keep a node out of its cluster by holding it. Sources are never held.
 
+The duty config is of identity too: a file that is left out may be the one that
+names the cluster, and a container instance cannot change its cluster. A node
+that is in a cluster already can do without it.
+
 # Absent, unavailable, refused
 
 The three are different everywhere (facts.ErrAbsent and its siblings). A tag is
@@ -80,9 +84,19 @@ absent one only. Unavailable means waiting with the last good file in place.
 Settings come from files that root writes: defaults < ecsnode.yaml < conf.d. A
 file with any problem is left out whole, named, and shown failing; a problem
 that shows only in combination is placed in, and costs, the file that made it.
+A process that has read good content of the file before keeps that in effect, so
+that a slip of the pen takes nothing from a running node.
 Instance tags may set ecsnode:channel and ecsnode:hold and nothing else, because
 whoever may tag an instance must not own it. Template functions see tags as
 data; what is rendered into a shell file is parsed again before it is written.
+
+# Who makes passes
+
+The daemon holds /run/ecsnode/daemon.lock for its life. Whoever makes passes that
+change the node (the daemon, boot, apply) holds pass.lock while it does; the
+daemon looks but does not touch until it has it, and says who has. Boot beside a
+daemon that is at work waits for it; apply asks it, by a file in
+/var/lib/ecsnode/requests, and reads the answer from its status.
 
 # How to add a duty
 

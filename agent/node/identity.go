@@ -24,9 +24,9 @@ type identity struct {
 	At       time.Time `json:"established_at"`
 }
 
-// readIdentity returns the identity established in this boot; the zero value
-// if there is none.
-func readIdentity(files fsx.FS, bootID string) (identity, error) {
+// readIdentity returns the identity established in this boot of this machine;
+// the zero value if there is none.
+func (n *Node) readIdentity(files fsx.FS) (identity, error) {
 	data, err := files.ReadFile(identityFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return identity{}, nil
@@ -35,8 +35,13 @@ func readIdentity(files fsx.FS, bootID string) (identity, error) {
 		return identity{}, err
 	}
 	var id identity
-	if err := json.Unmarshal(data, &id); err != nil || id.BootID != bootID {
-		return identity{}, nil // torn or of another boot: established again
+	if err := json.Unmarshal(data, &id); err != nil {
+		return identity{}, nil // established again
+	}
+	otherBoot := id.BootID != n.bootID || n.bootID == "" && !n.scratch()
+	otherMachine := strings.HasPrefix(n.id, instancePrefix) && id.Instance != n.id
+	if otherBoot || otherMachine {
+		return identity{}, nil
 	}
 	return id, nil
 }
@@ -60,7 +65,7 @@ func (d identityDuty) Reconcile(context.Context) (duty.Outcome, error) {
 			open = append(open, fmt.Sprintf("%s (%s)", r.Name, r.State))
 		}
 	}
-	id, err := readIdentity(d.files, d.n.bootID)
+	id, err := d.n.readIdentity(d.files)
 	if err != nil {
 		return duty.Outcome{}, err
 	}
@@ -107,7 +112,7 @@ func (d identityDuty) dispensable(name string) bool {
 // Ready returns nil once the identity of the node is established in this boot,
 // and else what is missing.
 func (n *Node) Ready() error {
-	id, err := readIdentity(n.disk, n.bootID)
+	id, err := n.readIdentity(n.disk)
 	if err != nil {
 		return err
 	}

@@ -120,15 +120,19 @@ func New(opts Options) (*Node, error) {
 // such as the ECS agent and Docker of the host, is then not the node's.
 func (n *Node) scratch() bool { return n.disk.Root() != "/" }
 
+const instancePrefix = "i-"
+
 // machine returns an id that is stable for this node and differs between
 // nodes, and the id of this boot. Neither needs the network. Under a scratch
 // root both may be absent: the id is then the root's path.
 func (n *Node) machine() (id, bootID string) {
 	bootID, _ = fsx.ReadTrimmed(n.disk, "/proc/sys/kernel/random/boot_id")
-	for _, name := range []string{"/sys/class/dmi/id/board_asset_tag", "/etc/machine-id"} {
-		if id, err := fsx.ReadTrimmed(n.disk, name); err == nil && len(id) > 8 {
-			return id, bootID
-		}
+	// On other firmware than Nitro's the asset tag is some constant text.
+	if tag, err := fsx.ReadTrimmed(n.disk, "/sys/class/dmi/id/board_asset_tag"); err == nil && strings.HasPrefix(tag, instancePrefix) {
+		return tag, bootID
+	}
+	if id, err := fsx.ReadTrimmed(n.disk, "/etc/machine-id"); err == nil && len(id) == 32 {
+		return id, bootID
 	}
 	host, err := os.Hostname()
 	if err != nil {

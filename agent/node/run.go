@@ -48,7 +48,7 @@ func (n *Node) newShift(files fsx.FS, ecs ecsconfig.AttributePutter, path, write
 	s.board = status.NewBoard(files, path, head, n.table(files, ecs, nil))
 	s.table = n.table(files, ecs, s.board)
 	s.engine = &duty.Engine{ID: n.id, Log: n.opts.Log, Report: s.board.Report, Hold: holding{n}}
-	if id, err := readIdentity(files, n.bootID); err == nil && !id.At.IsZero() {
+	if id, err := n.readIdentity(files); err == nil && !id.At.IsZero() {
 		n.established.Set(id.At)
 	}
 	return s

@@ -57,8 +57,9 @@ func (d *Document) Text(w io.Writer, now time.Time, v Verdict, gone string, s St
 // headline is the first line: which instance, whether all is well, what it is.
 func (d *Document) headline(w io.Writer, v Verdict, s Style) {
 	i := d.Node.Instance
+	mark, color := d.mark(v)
 	if i.ID == "" {
-		fmt.Fprintf(w, "%s  %s\n", s.paint(bold, "this instance is not known yet"), d.mark(v, s))
+		fmt.Fprintf(w, "%s  %s\n", s.paint(bold, "this instance is not known yet"), s.paint(color, mark))
 		return
 	}
 	what := strings.Join(strings.Fields(i.Type+" "+i.Lifecycle+" in "+i.Zone), " ")
@@ -68,10 +69,15 @@ func (d *Document) headline(w io.Writer, v Verdict, s Style) {
 			what += " (not registered)"
 		}
 	}
-	fmt.Fprintf(w, "%s  %s  %s\n", s.paint(bold, i.ID), d.mark(v, s), Printable(what))
+	gap := "  "
+	if s.Width > 0 && len(i.ID+mark+what)+2*len(gap) > s.Width {
+		gap = "\n"
+	}
+	fmt.Fprintf(w, "%s  %s%s%s\n", s.paint(bold, i.ID), s.paint(color, mark), gap, Printable(what))
 }
 
-func (d *Document) mark(v Verdict, s Style) string {
+// mark says whether all is well, and in which colour.
+func (d *Document) mark(v Verdict) (text, color string) {
 	var failing, waiting int
 	for _, r := range d.Duties {
 		switch {
@@ -83,15 +89,15 @@ func (d *Document) mark(v Verdict, s Style) string {
 	}
 	switch {
 	case v == Gone:
-		return s.paint(red, "NOT RUNNING")
+		return "NOT RUNNING", red
 	case failing > 0:
-		return s.paint(red, fmt.Sprintf("%d FAILING", failing))
+		return fmt.Sprintf("%d FAILING", failing), red
 	case d.Hold != nil:
-		return s.paint(yellow, "held")
+		return "held", yellow
 	case waiting > 0:
-		return s.paint(yellow, fmt.Sprintf("%d waiting", waiting))
+		return fmt.Sprintf("%d waiting", waiting), yellow
 	}
-	return s.paint(green, "all well")
+	return "all well", green
 }
 
 func (d *Document) about(now time.Time) string {

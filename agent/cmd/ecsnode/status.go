@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -40,10 +42,13 @@ Exit status: 0 all duties are ok, waiting or held, 1 something is failing,
 			if err != nil {
 				return exit{code: exitGone, err: err}
 			}
-			if watch {
+			switch {
+			case watch:
 				return a.watchStatus(cmd.Context(), files)
+			case asJSON:
+				return a.jsonStatus(files)
 			}
-			return a.showStatus(files, asJSON)
+			return a.textStatus(a.out, files)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the status document")
@@ -52,7 +57,25 @@ Exit status: 0 all duties are ok, waiting or held, 1 something is failing,
 	return cmd
 }
 
-func (a *app) showStatus(files fsx.FS, asJSON bool) error {
+// textStatus writes the status for a person and returns what it comes to.
+func (a *app) textStatus(w io.Writer, files fsx.FS) error {
+	return a.judge(files, func(d *status.Document, v status.Verdict, gone string) error {
+		d.Text(w, time.Now(), v, gone, a.style())
+		return nil
+	})
+}
+
+func (a *app) jsonStatus(files fsx.FS) error {
+	return a.judge(files, func(d *status.Document, _ status.Verdict, _ string) error {
+		enc := json.NewEncoder(a.out)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", " ")
+		return enc.Encode(d)
+	})
+}
+
+// judge shows the latest status and returns the exit status it comes to.
+func (a *app) judge(files fsx.FS, show func(*status.Document, status.Verdict, string) error) error {
 	d, err := status.Latest(files)
 	switch {
 	case errors.Is(err, status.ErrNone):
@@ -61,15 +84,8 @@ func (a *app) showStatus(files fsx.FS, asJSON bool) error {
 		return exit{code: exitGone, err: err}
 	}
 	verdict, gone := d.Judge(time.Now(), alive)
-	if asJSON {
-		enc := json.NewEncoder(a.out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", " ")
-		if err := enc.Encode(d); err != nil {
-			return err
-		}
-	} else {
-		d.Text(a.out, time.Now(), verdict, gone, a.style())
+	if err := show(d, verdict, gone); err != nil {
+		return err
 	}
 	switch verdict {
 	case status.Gone:
@@ -87,19 +103,32 @@ func (a *app) watchStatus(ctx context.Context, files fsx.FS) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if a.terminal() {
-			fmt.Fprint(a.out, "\x1b[H\x1b[2J")
-		}
-		err := a.showStatus(files, false)
+		var screen strings.Builder
+		err := a.textStatus(&screen, files)
 		if e := (exit{}); errors.As(err, &e) && e.err != nil {
-			fmt.Fprintf(a.out, "\n%v\n%s\n", e.err, e.advice)
+			fmt.Fprintf(&screen, "\n%v\n%s\n", e.err, e.advice)
 		}
+		fmt.Fprint(a.out, a.onScreen(screen.String()))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// onScreen is text for a cleared terminal: cut to its height, because the first
+// line matters most. Elsewhere it is the text as it is.
+func (a *app) onScreen(text string) string {
+	f, ok := a.out.(*os.File)
+	if !ok || !a.terminal() {
+		return text
+	}
+	if _, height, err := term.GetSize(int(f.Fd())); err == nil && height > 1 {
+		lines := strings.SplitAfter(text, "\n")
+		text = strings.Join(lines[:min(len(lines), height-1)], "")
+	}
+	return "\x1b[H\x1b[2J" + text
 }
 
 // alive reports whether a process runs, also one of another user.

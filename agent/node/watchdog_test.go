@@ -1,0 +1,92 @@
+package node
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/status"
+)
+
+// manager is a service manager that counts what it is told.
+type manager struct{ fed atomic.Int64 }
+
+func (*manager) Ready(string) error  { return nil }
+func (*manager) Status(string) error { return nil }
+func (*manager) Stopping() error     { return nil }
+func (m *manager) Alive() error      { m.fed.Add(1); return nil }
+
+// stubborn is a pass that ignores its context until released.
+type stubborn struct{ release chan struct{} }
+
+func (stubborn) Name() string { return "stubborn" }
+
+func (s stubborn) Reconcile(context.Context) (duty.Outcome, error) {
+	<-s.release
+	return duty.Outcome{}, nil
+}
+
+func TestTheWatchdogIsFedOnlyWhileNoCoreDutyIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := New(Options{Root: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := n.disk.TryLock(daemonLock, "ecsnode run")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		m := &manager{}
+		n.notify = m
+		s := n.newShift(n.disk, nil, status.Path, "run")
+		release := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.engine.Run(ctx, []duty.Entry{
+				{Duty: stubborn{release}, Timeout: 10 * time.Second, Core: true},
+				n.boardEntry(&boardDuty{n: n, s: s, fail: make(chan error, 1)}, s),
+			})
+		}()
+		fedIn := func(d time.Duration) int64 {
+			before := m.fed.Load()
+			time.Sleep(d)
+			synctest.Wait()
+			return m.fed.Load() - before
+		}
+		if fed := fedIn(18 * time.Second); fed < 3 {
+			t.Errorf("fed %d times in 18 s, with a heartbeat of %v", fed, status.Heartbeat)
+		}
+		time.Sleep(4 * time.Second) // beyond time-out and tolerance
+		if fed := fedIn(time.Minute); fed != 0 {
+			t.Errorf("fed %d times though a core duty is stuck", fed)
+		}
+		close(release)
+		if fed := fedIn(time.Minute); fed < 10 {
+			t.Errorf("fed %d times in the minute after it ended", fed)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// Every duty that the daemon cannot do without counts for the watchdog.
+func TestCoreDuties(t *testing.T) {
+	n, err := New(Options{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, en := range n.table(n.disk, nil, nil) {
+		if (en.Identity || en.Changes) && !en.Core {
+			t.Errorf("%s is no core duty", en.Duty.Name())
+		}
+	}
+}
