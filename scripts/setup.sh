@@ -19,6 +19,7 @@ needs() {
 		test             libc6-dev        test -e /usr/include/stdlib.h
 		test             dash             command -v dash
 		test             busybox          command -v busybox
+		test             systemd          command -v systemd-analyze
 		lint             shellcheck       command -v shellcheck
 	END
 }

@@ -103,7 +103,8 @@ const (
 	stuckAfter       = 10 * time.Second // beyond its Timeout a pass is stuck
 )
 
-// Hold tells the engine which duties an operator has stopped.
+// Hold tells the engine which duties an operator has stopped. Only entries with
+// Changes are asked about.
 type Hold interface {
 	// Held returns why the duty of en must make no pass, or "".
 	Held(en Entry) (reason string)

@@ -154,7 +154,7 @@ func (e *Engine) newRunner(en Entry) *runner {
 		rec:   Record{Name: name, State: Starting, Since: time.Now(), Identity: en.Identity},
 	}
 	r.wakes = slices.Clone(en.On)
-	if e.Hold != nil {
+	if e.Hold != nil && en.Changes {
 		r.wakes = append(r.wakes, e.Hold)
 	}
 	for _, w := range r.wakes {

@@ -510,9 +510,6 @@ type hold struct{ *cell.Cell[string] }
 
 func (h hold) Held(en duty.Entry) string {
 	reason, _ := h.Get()
-	if !en.Changes {
-		return ""
-	}
 	return reason
 }
 

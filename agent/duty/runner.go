@@ -112,7 +112,7 @@ func sleepUntil(ctx context.Context, t time.Time, woken <-chan struct{}) bool {
 
 // pass makes one pass and folds its result into the record.
 func (r *runner) pass(parent context.Context) {
-	if r.e.Hold != nil {
+	if r.e.Hold != nil && r.en.Changes {
 		if reason := r.e.Hold.Held(r.en); reason != "" {
 			r.held(reason)
 			return

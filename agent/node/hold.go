@@ -174,9 +174,6 @@ type holding struct{ n *Node }
 // Held implements duty.Hold. A duty that establishes identity is held only
 // once the identity of this boot is established.
 func (h holding) Held(en duty.Entry) string {
-	if !en.Changes {
-		return ""
-	}
 	if at, _ := h.n.established.Get(); en.Identity && at.IsZero() {
 		return ""
 	}

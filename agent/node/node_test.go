@@ -555,6 +555,22 @@ func TestApply(t *testing.T) {
 	})
 }
 
+// What a pass costs: identity in five requests, the list of tags, each tag, a
+// session token.
+func TestAnApplyReadsMetadataOnce(t *testing.T) {
+	inNode(t, basic, func(t *testing.T, r *rig) {
+		for range 2 {
+			r.world.ResetCalls()
+			if _, err := r.node().Apply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n, want := r.world.Count("imds"), 5+1+2+1; n != want {
+				t.Errorf("%d requests of metadata, want %d", n, want)
+			}
+		}
+	})
+}
+
 func TestPlanChangesNothingAndSaysWhatWouldChange(t *testing.T) {
 	inNode(t, basic, func(t *testing.T, r *rig) {
 		r.write(ecsConfig, "ECS_ENGINE_AUTH_DATA={\"password\":\"hunter2\"}\nECS_LOGLEVEL=info\n")
