@@ -102,7 +102,9 @@ func (t Tags) Equal(o Tags) bool {
 // ContainerInstance is what the ECS agent on this node says it is registered
 // as. The zero value is a node that is not registered.
 type ContainerInstance struct {
-	ARN          string `json:"arn,omitempty"`
+	ARN string `json:"arn,omitempty"`
+	// Cluster is a name or an ARN, as the agent is configured with it: the
+	// agent takes another spelling of the same cluster for another cluster.
 	Cluster      string `json:"cluster,omitempty"`
 	AgentVersion string `json:"agent_version,omitempty"` // such as "1.108.2"
 }

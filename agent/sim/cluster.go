@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type containerInstance struct {
 	id           string // 32 hex digits
 	node         *Node
 	cluster      string
+	spelling     string // of the cluster in the agent's configuration: its name or ARN
 	status       string // ACTIVE, DRAINING, INACTIVE ...
 	attributes   map[string]string
 	registeredAt time.Time
@@ -56,13 +58,15 @@ func (w *World) ensureCluster(name string) *cluster {
 
 // SetRegistered starts the node's ECS agent and registers the node with a
 // cluster as a new container instance, ACTIVE and connected. Its ARN comes
-// back.
-func (n *Node) SetRegistered(clusterName string) string {
+// back. The cluster may be an ARN, as in the agent's configuration: the agent's
+// introspection spells it so.
+func (n *Node) SetRegistered(clusterSpelling string) string {
+	clusterName := clusterSpelling[strings.LastIndex(clusterSpelling, "/")+1:]
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
 	n.deregister()
 	c := &containerInstance{
-		id: n.world.randomHex(32), node: n, cluster: clusterName, status: "ACTIVE",
+		id: n.world.randomHex(32), node: n, cluster: clusterName, spelling: clusterSpelling, status: "ACTIVE",
 		registeredAt: time.Now().UTC(), version: 1,
 		// Attributes that every agent registers with:
 		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-placement-constraints.html

@@ -20,6 +20,7 @@ const (
 	FaultStatus   FaultKind = "status"   // Fault.Status with the service's own error body
 	FaultThrottle FaultKind = "throttle" // the service's own throttling error
 	FaultGarbage  FaultKind = "garbage"  // 200 with random bytes
+	FaultEmpty    FaultKind = "empty"    // 200 without a body
 	FaultTruncate FaultKind = "truncate" // half of the right answer, then the connection is closed
 	FaultHuge     FaultKind = "huge"     // 200 with Fault.Size bytes, never sent as one piece
 	FaultReset    FaultKind = "reset"    // the connection is reset without an answer
@@ -79,10 +80,10 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 }
 
 func (f Fault) validate() error {
-	kinds := []FaultKind{"", FaultHang, FaultStatus, FaultThrottle, FaultGarbage, FaultTruncate, FaultHuge, FaultReset}
+	kinds := []FaultKind{"", FaultHang, FaultStatus, FaultThrottle, FaultGarbage, FaultEmpty, FaultTruncate, FaultHuge, FaultReset}
 	switch {
 	case !slices.Contains(kinds, f.Kind):
-		return fmt.Errorf("unknown kind %q, want one of hang, status, throttle, garbage, truncate, huge, reset", f.Kind)
+		return fmt.Errorf("unknown kind %q, want one of hang, status, throttle, garbage, empty, truncate, huge, reset", f.Kind)
 	case f.Kind == "" && f.Latency == 0:
 		return fmt.Errorf("neither a kind nor a latency")
 	case f.Kind == FaultStatus && (f.Status < 200 || f.Status > 599):

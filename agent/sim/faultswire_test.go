@@ -36,6 +36,11 @@ func TestFaultsOnEveryWire(t *testing.T) {
 				t.Errorf("%d, %d bytes, %v", s.status, len(s.body), s.err)
 			}
 		}},
+		{"empty", sim.Fault{Kind: sim.FaultEmpty}, func(t *testing.T, s seen) {
+			if s.err != nil || s.status != 200 || len(s.body) != 0 {
+				t.Errorf("%d, %d bytes, %v", s.status, len(s.body), s.err)
+			}
+		}},
 		{"truncate", sim.Fault{Kind: sim.FaultTruncate}, func(t *testing.T, s seen) {
 			if !errors.Is(s.err, io.ErrUnexpectedEOF) || s.status != 200 || len(s.body) == 0 {
 				t.Errorf("%d, %d bytes, %v", s.status, len(s.body), s.err)

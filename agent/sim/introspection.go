@@ -53,6 +53,10 @@ func (n *Node) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	n.world.mu.Lock()
 	running, registered, tasks := n.agent.running, n.agent.registered, n.agent.tasks
 	instance, known := registered.view()
+	var cluster string
+	if known {
+		cluster = registered.spelling
+	}
 	n.world.mu.Unlock()
 	if !running {
 		resetConnection(w)
@@ -64,7 +68,7 @@ func (n *Node) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 			Cluster              string
 			ContainerInstanceArn *string
 			Version              string
-		}{Cluster: instance.Cluster, Version: "Amazon ECS Agent - v" + agentVersion + " (" + agentHash + ")"}
+		}{Cluster: cluster, Version: "Amazon ECS Agent - v" + agentVersion + " (" + agentHash + ")"}
 		if known {
 			metadata.ContainerInstanceArn = &instance.ARN
 		}

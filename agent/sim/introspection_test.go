@@ -3,6 +3,7 @@ package sim_test
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -26,6 +27,15 @@ func TestIntrospectionOverTheLifeOfAnAgent(t *testing.T) {
 		want = `{"Cluster":"web","ContainerInstanceArn":"` + arn + `","Version":"Amazon ECS Agent - v1.108.2 (9f3c0e5a)"}`
 		if diff := cmp.Diff(want, string(metadata().body)); diff != "" {
 			t.Errorf("registered: %s", diff)
+		}
+		const spelling = "arn:aws:ecs:eu-west-1:123456789012:cluster/web"
+		arn = b.SetRegistered(spelling)
+		want = `{"Cluster":"` + spelling + `","ContainerInstanceArn":"` + arn + `","Version":"Amazon ECS Agent - v1.108.2 (9f3c0e5a)"}`
+		if diff := cmp.Diff(want, string(metadata().body)); diff != "" {
+			t.Errorf("registered by an ARN: %s", diff)
+		}
+		if ci, _ := b.ContainerInstance(); ci.Cluster != "web" || !strings.Contains(arn, ":container-instance/web/") {
+			t.Errorf("ECS shows %+v of a node registered by an ARN", ci)
 		}
 		b.SetAgentRunning(false)
 		if s := metadata(); s.err == nil {

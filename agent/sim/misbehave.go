@@ -35,6 +35,8 @@ func (w *World) applyFault(f Fault, answer http.ResponseWriter, r *http.Request,
 	case FaultGarbage:
 		answer.Header().Set("Content-Type", "application/octet-stream")
 		_, _ = answer.Write(w.faults.garbage(garbageSize))
+	case FaultEmpty:
+		answer.WriteHeader(http.StatusOK)
 	case FaultTruncate:
 		right.writeHalf(answer)
 	case FaultHuge:

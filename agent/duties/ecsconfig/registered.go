@@ -115,11 +115,8 @@ func (d *Duty) attributes(ctx context.Context, cfg Config, ci facts.ContainerIns
 
 func (d *Duty) putAttributes(ctx context.Context, ci facts.ContainerInstance, h history, changed map[string]string) error {
 	err := d.ECS.PutAttributes(ctx, ci, changed)
-	switch {
-	case errors.Is(err, facts.ErrRefused):
-		return fmt.Errorf("%w: the role of the instance needs the action ecs:PutAttributes", err)
-	case err != nil:
-		return err
+	if err != nil {
+		return err // what a role lacks is said by whoever asked
 	}
 	next := h
 	next.Attributes = maps.Clone(h.Attributes)

@@ -34,16 +34,20 @@ func isShellOwned(name string) bool {
 		strings.HasPrefix(name, "BASH_") && !steers(name)
 }
 
-// steering lists the names, with those that start with "LD_", by which a shell
-// or the dynamic linker finds or runs code. Whoever may tag an instance must
+// steering lists the names, with those that start with "LD_", "DYLD_" or "GIT_",
+// by which a shell, the dynamic linker or an interpreter finds or runs code. Whoever may tag an instance must
 // not set them. An operator may, with a value.
 var steering = []string{
-	"BASH_ENV", "CDPATH", "ENV", "GCONV_PATH", "HOME", "IFS",
-	"PATH", "PROMPT_COMMAND", "PS0", "PS1", "PS2", "PS3", "PS4",
+	"BASH_ENV", "CDPATH", "ENV", "GCONV_PATH", "GLOBIGNORE", "HOME", "IFS",
+	"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "MAILPATH",
+	"NODE_OPTIONS", "NODE_PATH", "PATH", "PERL5LIB", "PERL5OPT",
+	"PROMPT_COMMAND", "PS0", "PS1", "PS2", "PS3", "PS4",
+	"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "RUBYLIB", "RUBYOPT", "SHELL",
 }
 
 func steers(name string) bool {
-	return slices.Contains(steering, name) || strings.HasPrefix(name, "LD_")
+	return slices.Contains(steering, name) || strings.HasPrefix(name, "LD_") ||
+		strings.HasPrefix(name, "DYLD_") || strings.HasPrefix(name, "GIT_")
 }
 
 // included reports whether a tag becomes a variable under t.

@@ -217,7 +217,6 @@ func TestNamesThatCollideOrAreRefused(t *testing.T) {
 			f.Values["MY_ENV"] = value("x", nodeconfig.Fail, "")
 		})
 	}
-	all := nodeconfig.Tags{Prefix: "TAG_", Include: []string{"*"}}
 	with := func(prefix string, include ...string) nodeconfig.Tags {
 		return nodeconfig.Tags{Prefix: prefix, Include: include}
 	}
@@ -229,10 +228,10 @@ func TestNamesThatCollideOrAreRefused(t *testing.T) {
 		return inputs(m)
 	}
 	for name, c := range map[string]refusal{
-		"two tags":                  {file: tagged(all), in: in("a b", "A-B"), want: `TAG_A_B: tag "A-B" and tag "a b" share the name: ` + names},
-		"three tags":                {file: tagged(all), in: in("a b", "a-b", "a_b"), want: `TAG_A_B: tag "a b" and tag "a-b" share the name: ` + names + `; TAG_A_B: tag "a b" and tag "a_b" share the name: ` + names},
-		"a tag and a value":         {file: tagged(with("MY_", "*")), in: in("env"), want: `MY_ENV: the value and tag "env" share the name: ` + names},
-		"a tag and a standard name": {file: tagged(with("NODE_", "*")), in: in("region"), want: `NODE_REGION: a standard variable and tag "region" share the name: ` + names},
+		"two tags named one by one": {
+			file: tagged(with("TAG_", "a b", "A-B")), in: in("a b", "A-B"),
+			want: `TAG_A_B: tag "A-B" and tag "a b" share the name: ` + names,
+		},
 		"a mapped tag": {
 			file: tagged(nodeconfig.Tags{Prefix: "TAG_", Names: map[string]string{"e": "MY_ENV"}}), in: in("e"),
 			want: `MY_ENV: the value and tag "e" share the name: ` + names,
@@ -240,10 +239,6 @@ func TestNamesThatCollideOrAreRefused(t *testing.T) {
 		"a tag that would steer the shell": {
 			file: tagged(with("", "path")), in: in("path"),
 			want: `tag "path": the variable "PATH" tells shells or the dynamic linker what to run, which is not for whoever may set a tag: name another one for it in tags.names`,
-		},
-		"a tag that would by its prefix": {
-			file: tagged(with("LD_", "*")), in: in("preload"),
-			want: `tag "preload": the variable "LD_PRELOAD" tells shells or the dynamic linker what to run, which is not for whoever may set a tag: name another one for it in tags.names`,
 		},
 		"a tag that no shell lets be set": {
 			file: tagged(with("", "uid")), in: in("uid"),
@@ -267,6 +262,68 @@ func TestNamesThatCollideOrAreRefused(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) { c.check(t) })
+	}
+}
+
+// Whoever may tag an instance must not keep it out of its cluster by a tag that
+// a pattern lets in.
+func TestATagThatOnlyAPatternLetsInIsLeftOutWhereItsNameIsNoGood(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		prefix  string
+		include []string
+		keys    []string
+		want    map[string]string // variables and values that must be there
+		warning string
+	}{
+		"two tags share a name": {
+			"TAG_", []string{"*"}, []string{"a b", "A-B"}, map[string]string{"TAG_A_B": "of A-B"},
+			`tag "a b" is left out: TAG_A_B is the name of tag "A-B": give one another name in tags.names`,
+		},
+		"one of them is named": {
+			"TAG_", []string{"*", "a b"}, []string{"a b", "A-B"}, map[string]string{"TAG_A_B": "of a b"},
+			`tag "A-B" is left out: TAG_A_B is the name of tag "a b": give one another name in tags.names`,
+		},
+		"a value has the name": {
+			"MY_", []string{"*"}, []string{"env"}, map[string]string{"MY_ENV": "x"},
+			`tag "env" is left out: MY_ENV is the name of the value: give one another name in tags.names`,
+		},
+		"a standard variable has it": {
+			"NODE_", []string{"*"}, []string{"region"}, map[string]string{"NODE_REGION": "eu-west-1"},
+			`tag "region" is left out: NODE_REGION is the name of a standard variable: give one another name in tags.names`,
+		},
+		"it steers the dynamic linker": {
+			"LD_", []string{"*"}, []string{"preload"}, nil,
+			`tag "preload" is left out: the variable "LD_PRELOAD" tells shells or the dynamic linker what to run, which is not for whoever may set a tag`,
+		},
+		"it steers an interpreter": {
+			"NODE_", []string{"*"}, []string{"options"}, nil,
+			`tag "options" is left out: the variable "NODE_OPTIONS" tells shells or the dynamic linker what to run, which is not for whoever may set a tag`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := file(func(f *nodeconfig.File) {
+				f.Tags = nodeconfig.Tags{Prefix: c.prefix, Include: c.include}
+				f.Values["MY_ENV"] = value("x", nodeconfig.Fail, "")
+			})
+			tags := map[string]string{}
+			for _, key := range c.keys {
+				tags[key] = "of " + key
+			}
+			r, err := nodeconfig.Render(f, templates.NodeConfig(), inputs(tags))
+			if err != nil || len(r.Warnings) != 1 || r.Warnings[0] != c.warning {
+				t.Fatalf("warnings %q, %v", r.Warnings, err)
+			}
+			got := values(r)
+			for name, want := range c.want {
+				if got[name] != want {
+					t.Errorf("%s = %q, want %q", name, got[name], want)
+				}
+			}
+			if _, there := got["LD_PRELOAD"]; there || got["NODE_OPTIONS"] != "" {
+				t.Error("a tag steers what containers run")
+			}
+		})
 	}
 }
 

@@ -154,21 +154,40 @@ func (c *collected) addTags(want Tags, tags facts.Tags) {
 		return
 	}
 	first := len(c.vars)
+	expected := want.expected()
+	for _, key := range expected { // before those that only a pattern lets in
+		if value, presence := tags.Lookup(key); presence == facts.Present {
+			c.addTag(key, want.variableFor(key), value, true)
+		}
+	}
 	for _, key := range tags.Keys() {
-		if want.included(key) {
-			c.addTag(key, want.variableFor(key), tags.Values[key])
+		if want.included(key) && !slices.Contains(expected, key) {
+			c.addTag(key, want.variableFor(key), tags.Values[key], false)
 		}
 	}
 	slices.SortFunc(c.vars[first:], func(a, b Variable) int { return strings.Compare(a.Name, b.Name) })
-	for _, key := range want.expected() {
+	for _, key := range expected {
 		if _, presence := tags.Lookup(key); presence == facts.Absent {
 			c.warnings = append(c.warnings, fmt.Sprintf("tag %q is absent (tags read from %s): %s is not written", key, tags.Source, want.variableFor(key)))
 		}
 	}
 }
 
-func (c *collected) addTag(key, name, value string) {
+// addTag makes a variable of a tag. What is wrong with one that the operator
+// named is a problem; one that only a pattern let in is left out, because
+// whoever may tag an instance must not keep it out by a tag.
+func (c *collected) addTag(key, name, value string, named bool) {
 	tag := fmt.Sprintf("tag %q", key)
+	if !named {
+		if why := refuseTagName(name); why != "" {
+			c.warnings = append(c.warnings, fmt.Sprintf("%s is left out: the variable %q %s", tag, name, why))
+			return
+		}
+		if other, taken := c.from[name]; taken {
+			c.warnings = append(c.warnings, fmt.Sprintf("%s is left out: %s is the name of %s: give one another name in tags.names", tag, name, other))
+			return
+		}
+	}
 	if why := refuseTagName(name); why != "" {
 		c.problem("%s: the variable %q %s: name another one for it in tags.names", tag, name, why)
 		return

@@ -84,15 +84,16 @@ func (c *Client) metadata(ctx context.Context) (facts.ContainerInstance, error) 
 
 var (
 	instanceARN = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/[A-Za-z0-9/_-]+$`)
-	clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	cluster     = regexp.MustCompile(`^(arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/)?[A-Za-z0-9_-]+$`)
 	version     = regexp.MustCompile(`v([0-9]+(\.[0-9]+){1,3})`)
 )
 
-const maxText = 400 // of an ARN, and of a name
+const maxText = 400 // of each of them
 
 // parseMetadata reads an answer of /v1/metadata. Any other path is answered 200
 // too, with a list of commands, so that the status says little.
-// Cluster is what the agent is configured with, which may be an ARN.
+// Cluster is what the agent is configured with, which may be an ARN, and stays
+// as it is spelled.
 // aws/amazon-ecs-agent:ecs-agent/introspection/v1/response.go
 func parseMetadata(body []byte) (facts.ContainerInstance, error) {
 	var m struct {
@@ -106,14 +107,14 @@ func parseMetadata(body []byte) (facts.ContainerInstance, error) {
 	if m.ContainerInstanceArn == nil || *m.ContainerInstanceArn == "" {
 		return facts.ContainerInstance{}, fmt.Errorf("%w: it is not registered", facts.ErrAbsent)
 	}
-	found := facts.ContainerInstance{ARN: *m.ContainerInstanceArn, Cluster: m.Cluster[strings.LastIndex(m.Cluster, "/")+1:]}
+	found := facts.ContainerInstance{ARN: *m.ContainerInstanceArn, Cluster: m.Cluster}
 	if v := version.FindStringSubmatch(m.Version); v != nil {
 		found.AgentVersion = v[1]
 	}
 	switch {
 	case len(found.ARN) > maxText || !instanceARN.MatchString(found.ARN):
 		return facts.ContainerInstance{}, fmt.Errorf("%w: its ContainerInstanceArn is malformed: \"%s\"", facts.ErrUnavailable, httpx.Excerpt(found.ARN))
-	case len(found.Cluster) > maxText || !clusterName.MatchString(found.Cluster):
+	case len(found.Cluster) > maxText || !cluster.MatchString(found.Cluster):
 		return facts.ContainerInstance{}, fmt.Errorf("%w: its Cluster is malformed: \"%s\"", facts.ErrUnavailable, httpx.Excerpt(found.Cluster))
 	}
 	return found, nil

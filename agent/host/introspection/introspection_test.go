@@ -65,6 +65,7 @@ func TestFaults(t *testing.T) {
 		fault sim.Fault
 		says  string
 	}{
+		"an empty answer":    {sim.Fault{Kind: sim.FaultEmpty}, "unavailable: not an agent's answer: "},
 		"a hang":             {sim.Fault{Kind: sim.FaultHang}, "unavailable: no answer within 2s"},
 		"500":                {sim.Fault{Kind: sim.FaultStatus, Status: 500}, "unavailable: HTTP status 500"},
 		"garbage":            {sim.Fault{Kind: sim.FaultGarbage}, "unavailable: not an agent's answer: …"},
@@ -98,9 +99,9 @@ func TestAnswers(t *testing.T) {
 		is   error
 		says string
 	}{
-		"a cluster that is configured as an ARN": {
+		"a cluster that is configured as an ARN is spelled so": {
 			body: `{"Cluster":"arn:aws:ecs:eu-west-1:123456789012:cluster/web","ContainerInstanceArn":"` + arn + `","Version":"Amazon ECS Agent - v1.108.2 (*0a1b2c3d)"}`,
-			want: facts.ContainerInstance{ARN: arn, Cluster: "web", AgentVersion: "1.108.2"},
+			want: facts.ContainerInstance{ARN: arn, Cluster: "arn:aws:ecs:eu-west-1:123456789012:cluster/web", AgentVersion: "1.108.2"},
 		},
 		"a version in another form": {
 			body: `{"Cluster":"web","ContainerInstanceArn":"` + arn + `","Version":"dev"}`,
@@ -111,13 +112,20 @@ func TestAnswers(t *testing.T) {
 			is:   facts.ErrUnavailable,
 			says: `unavailable: not an agent's answer: {"AvailableCommands":["/v1/metadata","/v1/tasks","/license"]}`,
 		},
-		"no JSON":      {body: "<html>", is: facts.ErrUnavailable, says: "unavailable: not an agent's answer: <html>"},
-		"null":         {body: "null", is: facts.ErrUnavailable, says: "unavailable: not an agent's answer: null"},
-		"a null ARN":   {body: `{"Cluster":"web","ContainerInstanceArn":null,"Version":"x"}`, is: facts.ErrAbsent, says: "absent: it is not registered"},
-		"another ARN":  {body: `{"Cluster":"web","ContainerInstanceArn":"arn:aws:s3:::x"}`, is: facts.ErrUnavailable, says: `unavailable: its ContainerInstanceArn is malformed: "arn:aws:s3:::x"`},
-		"an odd name":  {body: `{"Cluster":"a b","ContainerInstanceArn":"` + arn + `"}`, is: facts.ErrUnavailable, says: `unavailable: its Cluster is malformed: "a b"`},
-		"no name":      {body: `{"Version":"v1.2.3","ContainerInstanceArn":"` + arn + `"}`, is: facts.ErrUnavailable, says: `unavailable: its Cluster is malformed: ""`},
-		"a wrong type": {body: `{"Cluster":1}`, is: facts.ErrUnavailable, says: `unavailable: not an agent's answer: {"Cluster":1}`},
+		"no JSON":     {body: "<html>", is: facts.ErrUnavailable, says: "unavailable: not an agent's answer: <html>"},
+		"null":        {body: "null", is: facts.ErrUnavailable, says: "unavailable: not an agent's answer: null"},
+		"a null ARN":  {body: `{"Cluster":"web","ContainerInstanceArn":null,"Version":"x"}`, is: facts.ErrAbsent, says: "absent: it is not registered"},
+		"another ARN": {body: `{"Cluster":"web","ContainerInstanceArn":"arn:aws:s3:::x"}`, is: facts.ErrUnavailable, says: `unavailable: its ContainerInstanceArn is malformed: "arn:aws:s3:::x"`},
+		"an odd name": {body: `{"Cluster":"a b","ContainerInstanceArn":"` + arn + `"}`, is: facts.ErrUnavailable, says: `unavailable: its Cluster is malformed: "a b"`},
+		"an ARN of another thing": {
+			body: `{"Cluster":"arn:aws:ecs:eu-west-1:123456789012:service/web","ContainerInstanceArn":"` + arn + `"}`,
+			is:   facts.ErrUnavailable, says: `unavailable: its Cluster is malformed: "arn:aws:ecs:eu-west-1:123456789012:service/web"`,
+		},
+		"a path":          {body: `{"Cluster":"../web","ContainerInstanceArn":"` + arn + `"}`, is: facts.ErrUnavailable, says: `unavailable: its Cluster is malformed: "../web"`},
+		"a name too long": {body: `{"Cluster":"` + strings.Repeat("w", 401) + `","ContainerInstanceArn":"` + arn + `"}`, is: facts.ErrUnavailable, says: `unavailable: its Cluster is malformed: "www…`},
+		"an ARN too long": {body: `{"Cluster":"web","ContainerInstanceArn":"` + arn + strings.Repeat("0", 400) + `"}`, is: facts.ErrUnavailable, says: `unavailable: its ContainerInstanceArn is malformed: "arn…`},
+		"no name":         {body: `{"Version":"v1.2.3","ContainerInstanceArn":"` + arn + `"}`, is: facts.ErrUnavailable, says: `unavailable: its Cluster is malformed: ""`},
+		"a wrong type":    {body: `{"Cluster":1}`, is: facts.ErrUnavailable, says: `unavailable: not an agent's answer: {"Cluster":1}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
