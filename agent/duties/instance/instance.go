@@ -97,9 +97,9 @@ func (d *Duty) keep(err error, now time.Time) error {
 		d.Instance.Set(d.last.Instance)
 	}
 	if d.last.fromDisk {
-		return fmt.Errorf("%w; %s from the disk cache, saved %s, is in force", err, d.last.ID, ago(d.last.at, now))
+		return fmt.Errorf("%w; %s from the disk cache, saved %s, is in force", err, d.last.ID, stamp(d.last.at))
 	}
-	return fmt.Errorf("%w; that of %s, read %s, is in force", err, d.last.ID, ago(d.last.at, now))
+	return fmt.Errorf("%w; that of %s, read %s, is in force", err, d.last.ID, stamp(d.last.at))
 }
 
 // adopt makes identity, read at now, the last reading, with the tags last read
@@ -129,16 +129,6 @@ func summary(i facts.Instance) string {
 	return s + ", " + tags
 }
 
-// ago tells an age in the unit that says enough.
-func ago(t, now time.Time) string {
-	switch d := max(now.Sub(t), 0); {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds ago", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm ago", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh ago", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
-	}
-}
+// stamp is a time for people. Not an age: that would be another warning, and a
+// line in the log, at every pass.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04Z") }

@@ -92,7 +92,7 @@ func (d *Duty) keepTags(err error, now time.Time) error {
 		return fmt.Errorf("cannot read the tags: %w", err)
 	}
 	return fmt.Errorf("cannot read the tags: %w; the %d tags from %s, read %s, stay",
-		err, len(d.last.Tags.Values), d.last.Tags.Source, ago(d.last.tagsAt, now))
+		err, len(d.last.Tags.Values), d.last.Tags.Source, stamp(d.last.tagsAt))
 }
 
 // after returns the pace once the API was asked at now: soon again after what
