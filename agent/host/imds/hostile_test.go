@@ -104,7 +104,7 @@ func TestMalformedDocumentsAreRefused(t *testing.T) {
 		"no region":               {`{"instanceId":"i-0123456789abcdef0"}`, `its region is malformed: ""`},
 		"a host for a region":     {`{"instanceId":"i-01234567","region":"evil.example/"}`, `its region is malformed: "evil.example/"`},
 		"no zone":                 {`{"instanceId":"i-01234567","region":"eu-west-1"}`, `its availabilityZone is malformed: ""`},
-		"a line break in a field": {`{` + good + `,"imageId":"ami-1\nX=1"}`, `its imageId is malformed: "ami-1 X=1"`},
+		"a line break in a field": {`{` + good + `,"instanceType":"m6i.large\nX=1"}`, `its instanceType is malformed: "m6i.large X=1"`},
 		"a number for a text":     {`{` + good + `,"imageId":1}`, "not the JSON expected: …"},
 	} {
 		t.Run(name, func(t *testing.T) {

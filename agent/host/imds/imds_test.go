@@ -84,17 +84,39 @@ func TestInstanceReadsWhatEC2Tells(t *testing.T) {
 	}
 }
 
-func TestInstanceWithoutTheOptionalPathsIsWhole(t *testing.T) {
+func TestInstanceWithoutAHostnameIsWhole(t *testing.T) {
 	bubble(t, sim.Options{}, func(t *testing.T, w *sim.World, c *imds.Client) {
-		for _, path := range []string{"instance-life-cycle", "local-hostname", "placement"} {
-			fault(t, w, "imds/meta-data/"+path, sim.Fault{Kind: sim.FaultStatus, Status: http.StatusNotFound})
-		}
+		fault(t, w, "imds/meta-data/local-hostname", sim.Fault{Kind: sim.FaultStatus, Status: http.StatusNotFound})
 		got, err := c.Instance(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || got.ID != "i-0123456789abcdef0" || got.Hostname != "" {
+			t.Errorf("got %+v, %v", got, err)
 		}
-		if got.ID != "i-0123456789abcdef0" || got.Lifecycle+got.Hostname+got.ZoneID != "" {
-			t.Errorf("got %+v", got)
+	})
+}
+
+// What every instance has cannot be absent: a 404 for it is a sick service.
+func TestA404ForWhatEveryInstanceHasIsUnavailable(t *testing.T) {
+	for path, f := range map[string]sim.Fault{
+		"instance-life-cycle": {Kind: sim.FaultStatus, Status: http.StatusNotFound},
+		"placement":           {Kind: sim.FaultStatus, Status: http.StatusNotFound},
+		"placement/":          {Kind: sim.FaultGarbage},
+	} {
+		t.Run(path, func(t *testing.T) {
+			bubble(t, sim.Options{}, func(t *testing.T, w *sim.World, c *imds.Client) {
+				fault(t, w, "imds/meta-data/"+path, f)
+				if got, err := c.Instance(t.Context()); !errors.Is(err, facts.ErrUnavailable) {
+					t.Errorf("got %+v, %v", got, err)
+				}
+			})
+		})
+	}
+}
+
+func TestAListedTagThatAnswers404IsNotAbsent(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, w *sim.World, c *imds.Client) {
+		fault(t, w, "imds/meta-data/tags/instance/env", sim.Fault{Kind: sim.FaultStatus, Status: http.StatusNotFound})
+		if got, err := c.Tags(t.Context()); !errors.Is(err, facts.ErrUnavailable) {
+			t.Errorf("got %v, %v", got, err)
 		}
 	})
 }
@@ -130,21 +152,6 @@ func TestTagsThatAreNotEnabledAreAbsent(t *testing.T) {
 	bubble(t, sim.Options{MetadataTagsDisabled: true}, func(t *testing.T, _ *sim.World, c *imds.Client) {
 		if _, err := c.Tags(t.Context()); !errors.Is(err, facts.ErrAbsent) {
 			t.Errorf("got %v, want facts.ErrAbsent", err)
-		}
-	})
-}
-
-func TestATagThatGoesAwayMeanwhileIsLeftOut(t *testing.T) {
-	bubble(t, sim.Options{}, func(t *testing.T, w *sim.World, c *imds.Client) {
-		gone := sim.Fault{Kind: sim.FaultStatus, Status: http.StatusNotFound}
-		fault(t, w, "imds/meta-data/tags/instance/env", gone)
-		got, err := c.Tags(t.Context())
-		if diff := cmp.Diff(map[string]string{"cluster": "web"}, got); err != nil || diff != "" {
-			t.Errorf("%v, %s", err, diff)
-		}
-		fault(t, w, "imds/meta-data/tags/instance/cluster", gone)
-		if got, err := c.Tags(t.Context()); !errors.Is(err, facts.ErrUnavailable) {
-			t.Errorf("got %v, %v although every listed tag went away", got, err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -28,23 +29,21 @@ const (
 var tagKey = regexp.MustCompile(`^[A-Za-z0-9+\-=._,:@]+$`)
 
 // Tags reads the instance's tags, by a request for their keys and one for each
-// of them. The error is facts.ErrAbsent if InstanceMetadataTags is not enabled.
-// Values are as they were set, byte for byte. A tag removed while they are read
-// is left out.
+// of them. The error is facts.ErrAbsent if InstanceMetadataTags is not enabled
+// or no tag is listed. Values are as they were set, byte for byte. A tag removed
+// while they are read is left out, once it is no longer listed.
 func (c *Client) Tags(ctx context.Context) (map[string]string, error) {
-	listing, err := c.Get(ctx, tagsPath)
+	keys, err := c.tagKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := parseKeys(string(listing))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read meta-data/%s: %w", tagsPath, err)
-	}
+	var gone []string
 	tags := make(map[string]string, len(keys))
 	for _, key := range keys {
 		value, err := c.Get(ctx, tagsPath+"/"+key)
 		switch {
 		case errors.Is(err, facts.ErrAbsent):
+			gone = append(gone, key)
 			continue
 		case err != nil:
 			return nil, err
@@ -54,13 +53,47 @@ func (c *Client) Tags(ctx context.Context) (map[string]string, error) {
 		}
 		tags[key] = string(value)
 	}
-	if len(tags) == 0 && len(keys) > 0 {
+	if len(gone) > 0 {
+		if err := c.checkGone(ctx, gone); err != nil {
+			return nil, err
+		}
+	}
+	if len(tags) == 0 {
 		return nil, fmt.Errorf("cannot read meta-data/%s: %w: all tags went away while they were read", tagsPath, facts.ErrUnavailable)
 	}
 	return tags, nil
 }
 
+// checkGone reads the list once more: keys that were 404 must not be in it.
+func (c *Client) checkGone(ctx context.Context, gone []string) error {
+	now, err := c.tagKeys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range gone {
+		if slices.Contains(now, key) {
+			return fmt.Errorf("cannot read meta-data/%s/%s: %w: HTTP status 404, and it is listed", tagsPath, key, facts.ErrUnavailable)
+		}
+	}
+	return nil
+}
+
+func (c *Client) tagKeys(ctx context.Context) ([]string, error) {
+	listing, err := c.Get(ctx, tagsPath)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseKeys(string(listing))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read meta-data/%s: %w", tagsPath, err)
+	}
+	return keys, nil
+}
+
 func parseKeys(listing string) ([]string, error) {
+	if strings.TrimSpace(listing) == "" {
+		return nil, fmt.Errorf("%w: no tag is listed", facts.ErrAbsent)
+	}
 	var keys []string
 	for key := range strings.Lines(listing) {
 		key = strings.TrimRight(key, "\r\n")
