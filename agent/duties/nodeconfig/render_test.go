@@ -277,27 +277,45 @@ func TestATagThatOnlyAPatternLetsInIsLeftOutWhereItsNameIsNoGood(t *testing.T) {
 		warning string
 	}{
 		"two tags share a name": {
-			"TAG_", []string{"*"}, []string{"a b", "A-B"}, map[string]string{"TAG_A_B": "of A-B"},
+			"TAG_",
+			[]string{"*"},
+			[]string{"a b", "A-B"},
+			map[string]string{"TAG_A_B": "of A-B"},
 			`tag "a b" is left out: TAG_A_B is the name of tag "A-B": give one another name in tags.names`,
 		},
 		"one of them is named": {
-			"TAG_", []string{"*", "a b"}, []string{"a b", "A-B"}, map[string]string{"TAG_A_B": "of a b"},
+			"TAG_",
+			[]string{"*", "a b"},
+			[]string{"a b", "A-B"},
+			map[string]string{"TAG_A_B": "of a b"},
 			`tag "A-B" is left out: TAG_A_B is the name of tag "a b": give one another name in tags.names`,
 		},
 		"a value has the name": {
-			"MY_", []string{"*"}, []string{"env"}, map[string]string{"MY_ENV": "x"},
+			"MY_",
+			[]string{"*"},
+			[]string{"env"},
+			map[string]string{"MY_ENV": "x"},
 			`tag "env" is left out: MY_ENV is the name of the value: give one another name in tags.names`,
 		},
 		"a standard variable has it": {
-			"NODE_", []string{"*"}, []string{"region"}, map[string]string{"NODE_REGION": "eu-west-1"},
+			"NODE_",
+			[]string{"*"},
+			[]string{"region"},
+			map[string]string{"NODE_REGION": "eu-west-1"},
 			`tag "region" is left out: NODE_REGION is the name of a standard variable: give one another name in tags.names`,
 		},
 		"it steers the dynamic linker": {
-			"LD_", []string{"*"}, []string{"preload"}, nil,
+			"LD_",
+			[]string{"*"},
+			[]string{"preload"},
+			nil,
 			`tag "preload" is left out: the variable "LD_PRELOAD" tells shells or the dynamic linker what to run, which is not for whoever may set a tag`,
 		},
 		"it steers an interpreter": {
-			"NODE_", []string{"*"}, []string{"options"}, nil,
+			"NODE_",
+			[]string{"*"},
+			[]string{"options"},
+			nil,
 			`tag "options" is left out: the variable "NODE_OPTIONS" tells shells or the dynamic linker what to run, which is not for whoever may set a tag`,
 		},
 	} {
