@@ -110,7 +110,6 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{"boot asks AWS", "ecsnode-boot.service", "network-online.target"},
 		{"boot may act on docker", "ecsnode-boot.service", "docker.service"},
 		{"the agent reads what boot writes", "ecs.service", "ecsnode-boot.service"},
-		{"the daemon would change the node before user data has ended", "ecsnode.service", "ecsnode-boot.service"},
 	} {
 		if o.path(c.later, c.earlier) == nil {
 			t.Errorf("%s does not wait for %s: %s", c.later, c.earlier, c.why)
@@ -125,6 +124,8 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{"restarting docker in user data would never end", "docker.service", "ecsnode-boot.service"},
 		{"restarting docker in user data would never end", "docker.service", "ecsnode.service"},
 		{"a daemon that does not get ready would hold the agent", "ecs.service", "ecsnode.service"},
+		{"a notice that comes while user data runs would go unseen", "ecsnode.service", "cloud-final.service"},
+		{"a notice that comes while boot runs would go unseen", "ecsnode.service", "ecsnode-boot.service"},
 	} {
 		if p := o.path(c.later, c.earlier); p != nil {
 			t.Errorf("%s: %s", strings.Join(p, " -> "), c.why)

@@ -12,6 +12,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -88,6 +89,10 @@ func (n *Node) ecsConfig() cell.Reader[ecsconfig.Config] {
 
 func (n *Node) instanceConfig() cell.Reader[instance.Config] {
 	return cell.View(n.config, func(e *effective) instance.Config { return e.Instance })
+}
+
+func (n *Node) unitsConfig() cell.Reader[units.Config] {
+	return cell.View(n.config, func(e *effective) units.Config { return e.Units })
 }
 
 // known returns the instance as far as it is known.

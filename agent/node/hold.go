@@ -130,7 +130,7 @@ func (n *Node) editHolds(ctx context.Context, edit func(holds) (holds, error)) e
 // holdable names what a hold can stop.
 func (n *Node) holdable() []string {
 	names := []string{HoldAll}
-	for _, en := range n.table(n.disk, nil, nil) {
+	for _, en := range n.table(serving, n.disk, outside{}, nil) {
 		if en.Changes {
 			names = append(names, en.Duty.Name())
 		}

@@ -9,10 +9,12 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/awsapi"
+	"github.com/ecsnode/ecsnode/agent/host/docker"
 	"github.com/ecsnode/ecsnode/agent/host/ec2"
 	"github.com/ecsnode/ecsnode/agent/host/ecs"
 	"github.com/ecsnode/ecsnode/agent/host/imds"
 	"github.com/ecsnode/ecsnode/agent/host/introspection"
+	"github.com/ecsnode/ecsnode/agent/host/systemd"
 )
 
 // hosts are the outside things of one node.
@@ -20,6 +22,16 @@ type hosts struct {
 	imds *imds.Client
 	ec2  *ec2.Client
 	ecs  ecsconfig.AttributePutter
+
+	// Of the machine. They connect when they are asked.
+	manager manager
+	units   unitWatcher
+	docker  *docker.Client
+}
+
+// unitWatcher tells when units change.
+type unitWatcher interface {
+	Watch(ctx context.Context, changed func(), names ...string) error
 }
 
 // newHosts builds the clients. Of the environment it takes what the AWS SDKs
@@ -42,10 +54,16 @@ func newHosts(o Options) (hosts, error) {
 	endpoint := func(service string) string {
 		return cmp.Or(o.Getenv("AWS_ENDPOINT_URL_"+service), o.Getenv("AWS_ENDPOINT_URL"))
 	}
+	engine, err := docker.New(nil)
+	if err != nil {
+		return hosts{}, err
+	}
+	services := systemd.New(systemd.Options{})
 	return hosts{
-		imds: metadata,
-		ec2:  ec2.New(api, endpoint("EC2")),
-		ecs:  ecs.New(api, endpoint("ECS")),
+		imds:    metadata,
+		ec2:     ec2.New(api, endpoint("EC2")),
+		ecs:     ecs.New(api, endpoint("ECS")),
+		manager: services, units: services, docker: engine,
 	}, nil
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duty"
-	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/status"
 )
@@ -22,7 +21,7 @@ import (
 // Plan is what one pass would do.
 type Plan struct {
 	Files   []fsx.Change  // of the node, without secrets; the agent's own state is left out
-	Calls   []string      // to AWS that change something
+	Calls   []string      // what would be asked of AWS and the service manager
 	Records []duty.Record // how each duty would stand
 }
 
@@ -34,8 +33,8 @@ func (p *Plan) Empty() bool { return len(p.Files)+len(p.Calls) == 0 }
 // is only read.
 func (n *Node) Plan(ctx context.Context) *Plan {
 	files := fsx.NewOverlay(n.disk)
-	calls := &recorder{}
-	s := n.newShift(files, calls, "", "plan")
+	out, calls := n.dry()
+	s := n.newShift(serving, files, out, "", "plan")
 	asked := time.Now()
 	_ = s.engine.Pass(ctx, s.table) // the records say it
 	p := &Plan{Calls: calls.calls, Records: since(s.board.Records(), asked)}
@@ -54,18 +53,6 @@ func ownState(name string) bool {
 }
 
 func under(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
-
-// recorder is the ECS API of a dry run.
-type recorder struct{ calls []string }
-
-func (r *recorder) PutAttributes(_ context.Context, ci facts.ContainerInstance, attributes map[string]string) error {
-	var pairs []string
-	for _, k := range slices.Sorted(maps.Keys(attributes)) {
-		pairs = append(pairs, k+"="+attributes[k])
-	}
-	r.calls = append(r.calls, fmt.Sprintf("ecs:PutAttributes %s on %s", strings.Join(pairs, " "), ci.ARN))
-	return nil
-}
 
 // Diff writes the plan as a unified diff of the node's files, then the calls.
 func (p *Plan) Diff(w io.Writer) {
@@ -121,7 +108,8 @@ type Rendered struct {
 // not count, and nothing is written.
 func (n *Node) Render(ctx context.Context, name string) ([]Rendered, error) {
 	files := fsx.NewOverlay(n.disk)
-	s := n.newShift(files, &recorder{}, "", "render")
+	dry, _ := n.dry()
+	s := n.newShift(serving, files, dry, "", "render")
 	s.engine.Hold = nil
 	_ = s.engine.Pass(ctx, s.table) // looked at below
 	c, ok := n.config.Get()

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
-	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/status"
@@ -41,12 +40,12 @@ type shift struct {
 	table  []duty.Entry
 }
 
-// newShift builds them on the given files and ECS, real or a dry run.
-func (n *Node) newShift(files fsx.FS, ecs ecsconfig.AttributePutter, path, writer string) *shift {
+// newShift builds them on the given files and outside, real or a dry run.
+func (n *Node) newShift(p phase, files fsx.FS, out outside, path, writer string) *shift {
 	s := &shift{}
 	head := func() status.Document { return n.head(writer) }
-	s.board = status.NewBoard(files, path, head, n.table(files, ecs, nil))
-	s.table = n.table(files, ecs, s.board)
+	s.board = status.NewBoard(files, path, head, n.table(p, files, out, nil))
+	s.table = n.table(p, files, out, s.board)
 	s.engine = &duty.Engine{ID: n.id, Log: n.opts.Log, Report: s.board.Report, Hold: holding{n}}
 	if id, err := n.readIdentity(files); err == nil && !id.At.IsZero() {
 		n.established.Set(id.At)
@@ -81,7 +80,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	s := n.newShift(n.disk, n.hosts.ecs, status.Path, "run")
+	s := n.newShift(serving, n.disk, n.outside(), status.Path, "run")
 	var looks, changes []duty.Entry
 	for _, en := range s.table {
 		en.On = append(en.On, n.passAsked)
@@ -126,14 +125,27 @@ func (n *Node) Run(ctx context.Context) error {
 	return errors.Join(err, status.Write(n.disk, status.Path, doc))
 }
 
-// awaitTurn takes the lock of passes. While another holds it the entries are
-// shown as waiting, and beyond their limit as failing.
+// awaitTurn waits until the boot phase has ended and takes the lock of passes.
+// Until then the entries are shown as waiting, and beyond their limit as
+// failing.
 func (n *Node) awaitTurn(ctx context.Context, s *shift, entries []duty.Entry) (unlock func(), err error) {
 	began := time.Now()
 	for {
-		unlock, err := n.disk.TryLock(passLock, "ecsnode run")
-		if !errors.Is(err, fsx.ErrLocked) {
-			return unlock, err
+		var err error
+		if !n.scratch() {
+			err = n.bootUnderWay(ctx, time.Since(began))
+		}
+		if err == nil {
+			unlock, err = n.disk.TryLock(passLock, "ecsnode run")
+			if err == nil {
+				// Identity that boot established counts from the first pass on.
+				if id, err := n.readIdentity(n.disk); err == nil && !id.At.IsZero() {
+					n.established.Set(id.At)
+				}
+			}
+			if !errors.Is(err, fsx.ErrLocked) {
+				return unlock, err
+			}
 		}
 		state := duty.Waiting
 		if time.Since(began) > duty.DefaultWaitLimit {
@@ -151,6 +163,33 @@ func (n *Node) awaitTurn(ctx context.Context, s *shift, entries []duty.Entry) (u
 }
 
 const lockPoll = 100 * time.Millisecond
+
+// bootUnit is the unit of `ecsnode boot`.
+const bootUnit = "ecsnode-boot.service"
+
+// bootUnderWay returns an error while the boot phase of this boot has not
+// ended: user data may still write settings, and boot uses them first. A
+// service manager that does not tell is not waited for beyond the time that a
+// boot can take.
+func (n *Node) bootUnderWay(ctx context.Context, waited time.Duration) error {
+	if d, err := status.Load(n.disk, status.BootPath); err == nil && d.BootID == n.bootID && !d.StoppedAt.IsZero() {
+		return nil
+	}
+	u, err := n.hosts.manager.Unit(ctx, bootUnit)
+	switch {
+	case err != nil:
+		if waited > time.Duration(n.load(n.disk).Boot.Budget)+bootSlack {
+			return nil
+		}
+		return fmt.Errorf("cannot tell whether %s has ended: %w", bootUnit, err)
+	case u.Exists() && (u.Queued || u.Active == "activating"):
+		return fmt.Errorf("%s has not ended: this begins afterwards", bootUnit)
+	}
+	return nil
+}
+
+// bootSlack is what user data and winding up may take beside the budget.
+const bootSlack = time.Minute
 
 // boardDuty writes the status, tells the service manager, and feeds the
 // watchdog while no core duty is stuck.
@@ -215,7 +254,7 @@ func (n *Node) Boot(ctx context.Context) error {
 }
 
 func (n *Node) boot(ctx context.Context) error {
-	s := n.newShift(n.disk, n.hosts.ecs, status.BootPath, "boot")
+	s := n.newShift(booting, n.disk, n.outside(), status.BootPath, "boot")
 	err := s.engine.Settle(ctx, append(s.table, n.boardEntry(s.board, s)))
 	doc := s.board.Document()
 	doc.StoppedAt = time.Now()

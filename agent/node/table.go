@@ -12,6 +12,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/registration"
+	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/status"
@@ -22,13 +23,13 @@ import (
 // table is every duty of the node: what, when, on which input, how long. The
 // order is that of a first pass: a duty comes after those whose news it needs.
 //
-// files and ecs are the real ones or those of a dry run. The board may be nil
+// files and out are the real ones or those of a dry run. The board may be nil
 // where only the names are wanted.
-func (n *Node) table(files fsx.FS, ecs ecsconfig.AttributePutter, board *status.Board) []duty.Entry {
+func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []duty.Entry {
 	sec, min := time.Second, time.Minute
 	etc := path.Dir(n.opts.Config)
 	ecsAgent := &agent{n: n}
-	return []duty.Entry{
+	entries := []duty.Entry{
 		{
 			Duty: configDuty{n, files}, When: when.Every(30 * sec), Timeout: 10 * sec,
 			On: []cell.Waker{n.instance}, Stream: n.watch(etc, etc+"/conf.d"), Gap: 200 * time.Millisecond, Identity: true, Core: true,
@@ -53,7 +54,7 @@ func (n *Node) table(files fsx.FS, ecs ecsconfig.AttributePutter, board *status.
 		},
 		{
 			Duty: &ecsconfig.Duty{
-				FS: files, Config: n.ecsConfig(), Instance: n.instance, Registration: n.registration, ECS: ecs, Cluster: n.cluster,
+				FS: files, Config: n.ecsConfig(), Instance: n.instance, Registration: n.registration, ECS: out.ecs, Cluster: n.cluster,
 			},
 			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.registration},
 			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true, Core: true,
@@ -70,7 +71,37 @@ func (n *Node) table(files fsx.FS, ecs ecsconfig.AttributePutter, board *status.
 			On: []cell.Waker{board, n.instance, n.registration},
 		},
 	}
+	if n.scratch() {
+		return entries
+	}
+	return append(entries, n.machineTable(p, files, out)...)
 }
+
+// machineTable is what is done to the machine beside files.
+func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
+	sec, min := time.Second, time.Minute
+	return []duty.Entry{
+		{
+			Duty: &units.Duty{
+				FS: files, Config: n.unitsConfig(), Manager: out.manager, Engine: n.hosts.docker, Agent: &agent{n: n},
+				Identity: n.established, Boot: p == booting, BootID: n.bootID,
+			},
+			When: when.Every(min), On: []cell.Waker{n.config, n.established},
+			Stream: func(ctx context.Context, wake func()) error {
+				return n.hosts.units.Watch(ctx, wake, units.Docker, units.Containerd, units.ECS)
+			},
+			Timeout: 3 * min, Gap: sec, Retry: duty.Retry{Max: min}, Changes: true,
+		},
+	}
+}
+
+// phase is where in the life of the node passes are made.
+type phase int
+
+const (
+	serving phase = iota // the daemon and whoever does its work: apply, plan
+	booting              // before the ECS agent starts
+)
 
 // watch wakes a duty when files in the node's directories change.
 func (n *Node) watch(dirs ...string) func(context.Context, func()) error {

@@ -11,13 +11,13 @@ import (
 	"github.com/ecsnode/ecsnode/agent/status"
 )
 
-// manager is a service manager that counts what it is told.
-type manager struct{ fed atomic.Int64 }
+// toldManager is a service manager that counts what it is told.
+type toldManager struct{ fed atomic.Int64 }
 
-func (*manager) Ready(string) error  { return nil }
-func (*manager) Status(string) error { return nil }
-func (*manager) Stopping() error     { return nil }
-func (m *manager) Alive() error      { m.fed.Add(1); return nil }
+func (*toldManager) Ready(string) error  { return nil }
+func (*toldManager) Status(string) error { return nil }
+func (*toldManager) Stopping() error     { return nil }
+func (m *toldManager) Alive() error      { m.fed.Add(1); return nil }
 
 // stubborn is a pass that ignores its context until released.
 type stubborn struct{ release chan struct{} }
@@ -43,9 +43,9 @@ func TestTheWatchdogIsFedOnlyWhileNoCoreDutyIsStuck(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unlock()
-		m := &manager{}
+		m := &toldManager{}
 		n.notify = m
-		s := n.newShift(n.disk, nil, status.Path, "run")
+		s := n.newShift(serving, n.disk, outside{}, status.Path, "run")
 		release := make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -84,7 +84,7 @@ func TestCoreDuties(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, en := range n.table(n.disk, nil, nil) {
+	for _, en := range n.table(serving, n.disk, outside{}, nil) {
 		if (en.Identity || en.Changes) && !en.Core {
 			t.Errorf("%s is no core duty", en.Duty.Name())
 		}

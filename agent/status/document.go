@@ -121,11 +121,16 @@ func Load(files fsx.FS, path string) (*Document, error) {
 	return &d, nil
 }
 
-// Latest returns the newer of the documents of the daemon and of boot.
+// Latest returns the document of whoever makes the passes: that of boot while it
+// is at work beside a daemon that waits for it, and else the newer one.
 func Latest(files fsx.FS) (*Document, error) {
 	run, err := Load(files, Path)
 	boot, bootErr := Load(files, BootPath)
-	if bootErr == nil && (err != nil || boot.WrittenAt.After(run.WrittenAt)) {
+	if bootErr != nil {
+		return run, err
+	}
+	atWork := err == nil && boot.StoppedAt.IsZero() && boot.BootID == run.BootID && run.WrittenAt.Sub(boot.WrittenAt) < StaleAfter
+	if err != nil || atWork || boot.WrittenAt.After(run.WrittenAt) {
 		return boot, nil
 	}
 	return run, err

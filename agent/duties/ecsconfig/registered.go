@@ -47,11 +47,11 @@ func (d *Duty) writeHistory(h history) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot write %s: %w", historyPath, err)
 	}
-	made, err := d.FS.MkdirAll(stateDir, 0o755)
+	made, err := d.FS.MkdirAll(stateDir, 0o700)
 	if err != nil {
 		return made, err
 	}
-	changed, err = d.FS.WriteFile(historyPath, append(data, '\n'), fsx.How{Mode: 0o644})
+	changed, err = d.FS.WriteFile(historyPath, append(data, '\n'), fsx.How{Mode: 0o600})
 	return made || changed, err
 }
 

@@ -118,7 +118,7 @@ func (s *store) save(files fsx.FS, r reading, now time.Time) error {
 	f := saved{SavedAt: now.UTC().Round(0), TagsAt: r.tagsAt.UTC().Round(0), BootID: s.machine.bootID, Instance: r.Instance}
 	data, err := json.MarshalIndent(f, "", "  ")
 	if err == nil {
-		_, err = files.MkdirAll(path.Dir(storeFile), 0o755)
+		_, err = files.MkdirAll(path.Dir(storeFile), 0o700)
 	}
 	if err == nil {
 		_, err = files.WriteFile(storeFile, append(data, '\n'), fsx.How{Mode: 0o600})

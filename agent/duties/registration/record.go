@@ -54,7 +54,7 @@ func load(files fsx.FS) (record, error) {
 func save(files fsx.FS, r record) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
-		_, err = files.MkdirAll(path.Dir(file), 0o755)
+		_, err = files.MkdirAll(path.Dir(file), 0o700)
 	}
 	if err == nil {
 		_, err = files.WriteFile(file, append(data, '\n'), fsx.How{Mode: 0o600})

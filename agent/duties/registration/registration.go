@@ -1,8 +1,9 @@
 // Package registration is the duty that finds out what the ECS agent on this
 // node is registered as.
 //
-// What was last known stays while the agent does not answer, also over a
-// reboot, because a registered node must not be taken for a new one.
+// What was last known stays while the agent gives no answer that fits this
+// instance, also over a reboot, because a registered node must not be taken for
+// a new one.
 package registration
 
 import (
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duty"
@@ -32,7 +34,23 @@ type Duty struct {
 	// Off, unless nil, says why there is no agent to ask, or "". The node is
 	// then published as not registered.
 	Off func() string
+
+	began time.Time // of the first pass
+	last  record    // believed in this process
+	// fresh: the agent was seen without state. What it has later is of a
+	// registration that began under our eyes.
+	fresh bool
 }
+
+// An agent that has state of a registration that we have no record of is
+// listened for this long, and this often. Not longer: on a boot it only starts
+// once ecs.config is written, which waits for us.
+const (
+	patience = 30 * time.Second
+	askAgain = 5 * time.Second
+)
+
+const unseen = "the ECS agent has state of a registration that ecsnode has not seen; ECS_CLUSTER may not fit it"
 
 // Name implements duty.Duty.
 func (*Duty) Name() string { return "registration" }
@@ -40,69 +58,114 @@ func (*Duty) Name() string { return "registration" }
 // Reconcile implements duty.Duty. That the agent does not answer is no failure:
 // it is usual before the first registration, and a warning afterwards.
 func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
+	if d.began.IsZero() {
+		d.began = time.Now()
+	}
 	if d.Off != nil {
 		if why := d.Off(); why != "" {
 			d.Registration.Set(facts.ContainerInstance{})
 			return duty.Outcome{Summary: why}, nil
 		}
 	}
-	found, err := d.Agent.ContainerInstance(ctx)
+	instance, ok := d.Instance.Get()
+	if !ok {
+		return duty.Outcome{}, duty.WaitingFor("the identity of the instance, which a registration must fit")
+	}
+	said, err := d.Agent.ContainerInstance(ctx)
+	if err == nil {
+		err = believe(said, instance)
+	}
+	if err != nil {
+		return d.fallBack(instance, err)
+	}
+	return d.registered(record{instance.ID, said})
+}
+
+func (d *Duty) registered(r record) (duty.Outcome, error) {
+	d.last = r
+	d.Registration.Set(r.ContainerInstance)
+	out := duty.Outcome{Summary: "registered in " + nameOf(r.Cluster)}
+	if r.AgentVersion != "" {
+		out.Summary += ", ECS agent " + r.AgentVersion
+	}
+	return out, save(d.FS, r)
+}
+
+// fallBack goes by what is known when the agent gives no answer to go by.
+func (d *Duty) fallBack(instance facts.Instance, cause error) (duty.Outcome, error) {
+	known, problem := d.known()
+	if !agentState(d.FS) {
+		d.fresh = true
+		return d.notRegistered(whyWithoutState(known, cause), cause)
+	}
 	switch {
-	case err == nil:
-		return d.registered(found)
-	case errors.Is(err, facts.ErrAbsent):
-		return d.notRegistered("the ECS agent runs and is not registered")
-	default:
-		return d.silent(err)
+	case problem != nil && d.fresh:
+		return d.notRegistered(cause.Error(), cause)
+	case problem != nil:
+		return d.unseen(cause, problem)
+	case known.InstanceID != instance.ID:
+		return d.notRegistered(fmt.Sprintf("%s was, and this is %s", known.InstanceID, instance.ID), cause)
 	}
+	d.last = known
+	d.Registration.Set(known.ContainerInstance)
+	cluster := nameOf(known.Cluster)
+	return duty.Outcome{
+		Summary:  "last registered in " + cluster,
+		Warnings: []string{fmt.Sprintf("the ECS agent gives no answer to go by; it was last registered in %s: %v", cluster, cause)},
+	}, nil
 }
 
-func (d *Duty) registered(found facts.ContainerInstance) (duty.Outcome, error) {
-	d.Registration.Set(found)
-	out := duty.Outcome{Summary: "registered in " + found.Cluster}
-	if found.AgentVersion != "" {
-		out.Summary += ", ECS agent " + found.AgentVersion
+// known returns the record of the latest answer that was believed.
+func (d *Duty) known() (record, error) {
+	if d.last.ARN != "" {
+		return d.last, nil
 	}
-	if instance, ok := d.Instance.Get(); ok {
-		return out, save(d.FS, record{instance.ID, found})
-	}
-	return out, nil // saved once it is known whose it is
+	return load(d.FS)
 }
 
-func (d *Duty) notRegistered(why string) (duty.Outcome, error) {
+func whyWithoutState(known record, cause error) string {
+	switch {
+	case errors.Is(cause, facts.ErrAbsent):
+		return "the ECS agent runs and is not registered"
+	case known.ARN != "":
+		return "the ECS agent has no state of a registration"
+	}
+	return cause.Error()
+}
+
+func (d *Duty) notRegistered(why string, cause error) (duty.Outcome, error) {
+	d.last = record{}
 	d.Registration.Set(facts.ContainerInstance{})
 	_, err := d.FS.Remove(file)
 	if err != nil {
 		err = fmt.Errorf("cannot forget the former registration: %w", err)
 	}
-	return duty.Outcome{Summary: "not registered: " + why}, err
+	return duty.Outcome{Summary: "not registered: " + why, Warnings: disbelief(cause)}, err
 }
 
-// silent falls back on what is known when the agent gives no usable answer.
-func (d *Duty) silent(cause error) (duty.Outcome, error) {
-	out := duty.Outcome{Summary: "not registered: " + cause.Error()}
-	known, err := load(d.FS)
-	if errors.Is(err, fs.ErrNotExist) {
-		d.Registration.Set(facts.ContainerInstance{})
-		return out, nil
+// unseen is for an agent that has state, of which there is no record because of
+// problem.
+func (d *Duty) unseen(cause, problem error) (duty.Outcome, error) {
+	out := duty.Outcome{Warnings: disbelief(cause)}
+	if !errors.Is(problem, fs.ErrNotExist) {
+		out.Warnings = append(out.Warnings, problem.Error())
 	}
-	if err != nil {
-		d.Registration.Set(facts.ContainerInstance{})
-		out.Warnings = []string{err.Error()}
-		return out, nil
+	left := patience - time.Since(d.began)
+	if _, published := d.Registration.Get(); !published && left > 0 {
+		out.Again = min(left, askAgain)
+		return out, duty.WaitingFor("the ECS agent, which has state of a registration that ecsnode has not seen (%v)", cause)
 	}
-	instance, ok := d.Instance.Get()
-	if !ok {
-		return out, duty.WaitingFor("the identity of the instance, to tell whether it was registered (%v)", cause)
-	}
-	switch {
-	case known.InstanceID != instance.ID:
-		return d.notRegistered(fmt.Sprintf("%s was, and this is %s", known.InstanceID, instance.ID))
-	case !agentState(d.FS):
-		return d.notRegistered("the ECS agent has no state of a registration")
-	}
-	d.Registration.Set(known.ContainerInstance)
-	out.Summary = "last registered in " + known.Cluster
-	out.Warnings = []string{fmt.Sprintf("the ECS agent does not answer; it was last registered in %s: %v", known.Cluster, cause)}
+	d.Registration.Set(facts.ContainerInstance{})
+	out.Summary = "not registered, as far as is known: " + cause.Error()
+	out.Warnings = append(out.Warnings, unseen)
 	return out, nil
+}
+
+// disbelief is cause where an operator should look at it: that nobody answers
+// is usual.
+func disbelief(cause error) []string {
+	if errors.Is(cause, errNotBelieved) {
+		return []string{cause.Error()}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package registration_test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,6 +31,8 @@ const (
 
 	refused = "cannot ask the ECS agent at http://localhost:51678/v1/metadata: unavailable: connection refused"
 	reset   = "cannot ask the ECS agent at http://localhost:51678/v1/metadata: unavailable: connection reset by peer"
+	stays   = "the ECS agent gives no answer to go by; it was last registered in web: "
+	unseen  = "the ECS agent has state of a registration that ecsnode has not seen; ECS_CLUSTER may not fit it"
 )
 
 // machine is a simulated node with a disk, on which the duty runs.
@@ -69,13 +72,19 @@ func (m *machine) start(id string) {
 	}
 	m.instance = cell.New(facts.Instance.Equal)
 	if id != "" {
-		m.instance.Set(facts.Instance{ID: id})
+		m.know(id)
 	}
 	m.published = cell.Comparable[facts.ContainerInstance]()
 	m.duty = &registration.Duty{
 		FS: files, Agent: introspection.New(introspection.Options{Dial: m.network.DialContext}),
 		Instance: m.instance, Registration: m.published,
 	}
+}
+
+// know lets ecsnode find out which instance this is.
+func (m *machine) know(id string) {
+	is := m.Instance()
+	m.instance.Set(facts.Instance{ID: id, Region: is.Region, AccountID: is.Account})
 }
 
 func (m *machine) pass() (duty.Outcome, error) {
@@ -116,6 +125,13 @@ func (m *machine) write(name, content string) {
 	}
 }
 
+func (m *machine) remove(name string) {
+	m.t.Helper()
+	if err := os.Remove(filepath.Join(m.root, name)); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
 // register lets the ECS agent register in web, and the duty see it.
 func (m *machine) register() {
 	m.t.Helper()
@@ -149,10 +165,10 @@ func TestARegistrationStaysWhileTheAgentIsSilent(t *testing.T) {
 	bubble(t, func(t *testing.T, m *machine) {
 		m.register()
 		_ = m.network.Close()
-		m.good("last registered in web", "the ECS agent does not answer; it was last registered in web: "+refused)
+		m.good("last registered in web", stays+refused)
 		m.wantCluster("web")
 		m.start(id) // a restart, or a reboot
-		m.good("last registered in web", "the ECS agent does not answer; it was last registered in web: "+refused)
+		m.good("last registered in web", stays+refused)
 		m.wantCluster("web")
 	})
 }
@@ -164,6 +180,7 @@ func TestWhatTheAgentSaysIsPublishedWhateverIsOnDisk(t *testing.T) {
 		m.good("registered in other, ECS agent " + m.agentVersion())
 		m.wantCluster("other")
 		m.Deregister()
+		m.remove(agentDB)
 		m.good("not registered: the ECS agent runs and is not registered")
 		m.wantCluster("")
 		if _, err := os.Stat(filepath.Join(m.root, file)); !os.IsNotExist(err) {
@@ -200,20 +217,21 @@ func TestFaultsOfTheAgentKeepTheRegistration(t *testing.T) {
 
 func TestARegistrationOfAnotherLifeIsForgotten(t *testing.T) {
 	for name, tc := range map[string]struct {
-		arrange func(m *machine)
-		summary string
+		arrange  func(m *machine)
+		summary  string
+		then     string // in the next pass
+		warnings []string
 	}{
 		"another instance, made from an image of a node": {
-			arrange: func(m *machine) { m.start(otherID) },
-			summary: "not registered: " + id + " was, and this is " + otherID,
+			arrange:  func(m *machine) { m.start(otherID) },
+			summary:  "not registered: " + id + " was, and this is " + otherID,
+			then:     "not registered, as far as is known: " + refused,
+			warnings: []string{unseen},
 		},
 		"the agent's state was removed": {
-			arrange: func(m *machine) {
-				if err := os.Remove(filepath.Join(m.root, agentDB)); err != nil {
-					m.t.Fatal(err)
-				}
-			},
+			arrange: func(m *machine) { m.remove(agentDB) },
 			summary: "not registered: the ECS agent has no state of a registration",
+			then:    "not registered: " + refused,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +241,8 @@ func TestARegistrationOfAnotherLifeIsForgotten(t *testing.T) {
 				tc.arrange(m)
 				m.good(tc.summary)
 				m.wantCluster("")
-				m.good("not registered: " + refused)
+				m.good(tc.then, tc.warnings...)
+				m.wantCluster("")
 			})
 		})
 	}
@@ -232,9 +251,7 @@ func TestARegistrationOfAnotherLifeIsForgotten(t *testing.T) {
 func TestOldAgentsKeepTheirStateElsewhere(t *testing.T) {
 	bubble(t, func(t *testing.T, m *machine) {
 		m.register()
-		if err := os.Remove(filepath.Join(m.root, agentDB)); err != nil {
-			t.Fatal(err)
-		}
+		m.remove(agentDB)
 		m.write("/var/lib/ecs/data/ecs_agent_data.json", "{}")
 		_ = m.network.Close()
 		if _, err := m.pass(); err != nil {
@@ -245,68 +262,71 @@ func TestOldAgentsKeepTheirStateElsewhere(t *testing.T) {
 }
 
 func TestANodeThatDoesNotKnowItself(t *testing.T) {
-	bubble(t, func(t *testing.T, m *machine) {
-		m.register()
-		_ = m.network.Close()
-		m.start("")
-		_, err := m.pass()
-		want := "the identity of the instance, to tell whether it was registered (" + refused + ")"
-		if err == nil || err.Error() != want || !isWaiting(err) {
-			t.Errorf("got  %v\nwant %s", err, want)
-		}
-		if got, published := m.published.Get(); published {
-			t.Errorf("published %+v", got)
-		}
-		m.instance.Set(facts.Instance{ID: id})
-		if _, err := m.pass(); err != nil {
-			t.Fatal(err)
-		}
-		m.wantCluster("web")
-	})
-}
-
-func isWaiting(err error) bool {
-	w, ok := err.(interface{ Is(error) bool })
-	return ok && w.Is(duty.ErrNotReady)
-}
-
-// What the agent says is good without knowing whose it is, and is saved when
-// that is known.
-func TestARegistrationIsSavedOnceItIsKnownWhoseItIs(t *testing.T) {
-	bubble(t, func(t *testing.T, m *machine) {
-		m.start("")
-		m.register()
-		if _, err := os.Stat(filepath.Join(m.root, file)); !os.IsNotExist(err) {
-			t.Errorf("saved although the instance is not known: %v", err)
-		}
-		m.instance.Set(facts.Instance{ID: id})
-		m.register()
-		data, err := os.ReadFile(filepath.Join(m.root, file))
-		if err != nil || !strings.Contains(string(data), `"instance_id": "`+id+`"`) || !strings.Contains(string(data), `"cluster": "web"`) {
-			t.Errorf("%s, %v", data, err)
-		}
-	})
-}
-
-func TestADamagedFileIsIgnoredWithAWarningAndReplaced(t *testing.T) {
-	for name, content := range map[string]string{
-		"empty": "", "half of it": `{"instance_id": "i-0123`, "another shape": "[]", "nothing in it": "{}",
-	} {
+	for name, agentRuns := range map[string]bool{"agent down": false, "agent up": true} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, m *machine) {
-				m.write(file, content)
-				m.write(agentDB, "state")
-				out, err := m.pass()
-				if err != nil || len(out.Warnings) != 1 || !strings.HasPrefix(out.Warnings[0], "cannot use "+file+": it is damaged: ") {
-					t.Errorf("%+v, %v", out, err)
-				}
-				m.wantCluster("")
 				m.register()
-				m.SetAgentRunning(false)
-				m.good("last registered in web", "the ECS agent does not answer; it was last registered in web: "+reset)
+				before := m.saved()
+				m.SetRegistered("other") // as nobody can tell yet
+				m.SetAgentRunning(agentRuns)
+				m.start("")
+				m.waits("the identity of the instance, which a registration must fit")
+				if got := m.saved(); got != before {
+					t.Errorf("the record was replaced by %s", got)
+				}
+				m.know(id)
+				if _, err := m.pass(); err != nil {
+					t.Fatal(err)
+				}
+				m.wantCluster(map[bool]string{false: "web", true: "other"}[agentRuns])
 			})
 		})
 	}
+}
+
+// waits makes a pass that must wait and publish nothing.
+func (m *machine) waits(what string) duty.Outcome {
+	m.t.Helper()
+	out, err := m.pass()
+	if err == nil || err.Error() != what || !errors.Is(err, duty.ErrNotReady) {
+		m.t.Errorf("got  %v\nwant %s", err, what)
+	}
+	if got, published := m.published.Get(); published {
+		m.t.Errorf("published %+v", got)
+	}
+	return out
+}
+
+// saved is the record on disk.
+func (m *machine) saved() string {
+	m.t.Helper()
+	data, err := os.ReadFile(filepath.Join(m.root, file))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestTheRecordSaysWhoseItIsAndIsForRootOnly(t *testing.T) {
+	bubble(t, func(t *testing.T, m *machine) {
+		m.register()
+		if got := m.saved(); !strings.Contains(got, `"instance_id": "`+id+`"`) || !strings.Contains(got, `"cluster": "web"`) {
+			t.Errorf("got %s", got)
+		}
+		at := filepath.Join(m.root, file)
+		for name, want := range map[string]fs.FileMode{at: 0o600, filepath.Dir(at): 0o700} {
+			if info, err := os.Stat(name); err != nil || info.Mode().Perm() != want {
+				t.Errorf("%s: %v, %v, want %v", name, info.Mode(), err, want)
+			}
+		}
+		if err := os.Chmod(at, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m.register()
+		if info, err := os.Stat(at); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("it stays open to all: %v, %v", info.Mode(), err)
+		}
+	})
 }
 
 func TestADiskThatCannotBeWrittenIsAFailure(t *testing.T) {

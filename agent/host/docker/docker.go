@@ -1,0 +1,118 @@
+// Package docker asks the Docker Engine of this host what runs on it.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/client"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
+)
+
+// Socket is where the engine listens.
+const Socket = "/run/docker.sock"
+
+// Client is a client of the engine. It connects when it is asked, and takes the
+// newest version of the API that both know: an engine of version 29 refuses
+// versions below 1.44.
+//
+// It keeps the methods of the library's client that it calls and not the
+// client, for the reason that package ec2 gives.
+type Client struct {
+	info   func(context.Context) (system.Info, error)
+	list   func(context.Context, container.ListOptions) ([]container.Summary, error)
+	events func(context.Context, events.ListOptions) (<-chan events.Message, <-chan error)
+}
+
+// New returns a client of the engine at [Socket]. dial, unless nil, reaches it
+// elsewhere.
+func New(dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*Client, error) {
+	options := []client.Opt{client.WithHost("unix://" + Socket), client.WithAPIVersionNegotiation()}
+	if dial != nil {
+		options = append(options, client.WithDialContext(dial))
+	}
+	c, err := client.NewClientWithOpts(options...)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a Docker client: %w", err)
+	}
+	return &Client{info: c.Info, list: c.ContainerList, events: c.Events}, nil
+}
+
+// Info returns what the engine says of itself. The error is
+// facts.ErrUnavailable if it does not answer.
+func (c *Client) Info(ctx context.Context) (facts.Docker, error) {
+	i, err := c.info(ctx)
+	if err != nil {
+		return facts.Docker{}, fmt.Errorf("cannot ask Docker: %w", classify(err))
+	}
+	return facts.Docker{Version: i.ServerVersion, LiveRestore: i.LiveRestoreEnabled}, nil
+}
+
+// Containers returns the containers that run, paused ones included.
+func (c *Client) Containers(ctx context.Context) ([]facts.Container, error) {
+	all, err := c.list(ctx, container.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list containers: %w", classify(err))
+	}
+	found := make([]facts.Container, len(all))
+	for i, one := range all {
+		found[i] = facts.Container{ID: one.ID, Image: one.Image, Labels: one.Labels, Addresses: addresses(one.NetworkSettings)}
+		if len(one.Names) > 0 {
+			found[i].Name = strings.TrimPrefix(one.Names[0], "/")
+		}
+	}
+	return found, nil
+}
+
+func addresses(s *container.NetworkSettingsSummary) (all []netip.Addr) {
+	if s == nil {
+		return nil
+	}
+	for _, n := range s.Networks {
+		if n == nil {
+			continue
+		}
+		for _, text := range []string{n.IPAddress, n.GlobalIPv6Address} {
+			if a, err := netip.ParseAddr(text); err == nil {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}
+
+// Watch calls changed when containers start or end, or join or leave a network,
+// until ctx is done or the engine is gone.
+func (c *Client) Watch(ctx context.Context, changed func()) error {
+	messages, failed := c.events(ctx, events.ListOptions{})
+	for {
+		select {
+		case m := <-messages:
+			switch m.Action {
+			case events.ActionStart, events.ActionDie, events.ActionConnect, events.ActionDisconnect:
+				changed()
+			}
+		case err := <-failed:
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("cannot watch Docker: %w", classify(err))
+		}
+	}
+}
+
+func classify(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w", facts.ErrRefused, err)
+	}
+	return fmt.Errorf("%w: %w", facts.ErrUnavailable, err)
+}

@@ -1,0 +1,285 @@
+package systemd
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
+)
+
+// Options say how the service manager is reached.
+type Options struct {
+	// Address is that of the D-Bus on which the service manager answers; empty:
+	// the system bus.
+	Address string
+	JobDir  string // where the output of jobs is; empty: /run/ecsnode/jobs
+}
+
+// Client is the service manager of this host. It connects when it is first
+// asked, and again after the connection has died. It may be used by several
+// goroutines.
+type Client struct {
+	opts Options
+
+	mu   sync.Mutex
+	conn *systemd.Conn
+}
+
+// New returns a client. It does not connect.
+func New(opts Options) *Client {
+	opts.JobDir = cmp.Or(opts.JobDir, jobDir)
+	return &Client{opts: opts}
+}
+
+// Close ends the connection.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}
+
+func (c *Client) connect() (*systemd.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil && c.conn.Connected() {
+		return c.conn, nil
+	}
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+	conn, err := systemd.NewConnection(c.dial)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach systemd over D-Bus: %w: %w", facts.ErrUnavailable, err)
+	}
+	c.conn = conn
+	return conn, nil
+}
+
+// dial connects to the bus. The connection outlives the pass that makes it.
+func (c *Client) dial() (*dbus.Conn, error) {
+	if c.opts.Address != "" {
+		return dbus.Connect(c.opts.Address)
+	}
+	return dbus.ConnectSystemBus()
+}
+
+// Unit tells how a unit stands. One that does not exist is no error.
+func (c *Client) Unit(ctx context.Context, name string) (facts.Unit, error) {
+	p, err := c.properties(ctx, name)
+	if err != nil {
+		return facts.Unit{}, fmt.Errorf("cannot ask systemd about %s: %w", name, err)
+	}
+	return p.unit(name), nil
+}
+
+func (c *Client) properties(ctx context.Context, name string) (properties, error) {
+	conn, err := c.connect()
+	if err != nil {
+		return nil, err
+	}
+	p, err := conn.GetAllPropertiesContext(ctx, name)
+	return p, classify(err)
+}
+
+// Enqueue asks for a start and does not wait for it: the only way to start a
+// unit that is ordered after the unit which asks.
+func (c *Client) Enqueue(ctx context.Context, name string) error {
+	conn, err := c.connect()
+	if err == nil {
+		_, err = conn.StartUnitContext(ctx, name, "replace", nil)
+		err = classify(err)
+	}
+	return wrap(err, "enqueue a start of", name)
+}
+
+// Start starts a unit and waits for it until ctx is done.
+func (c *Client) Start(ctx context.Context, name string) error {
+	return wrap(c.job(ctx, (*systemd.Conn).StartUnitContext, name), "start", name)
+}
+
+// Restart stops and starts a unit in one job, which keeps the queued start of
+// units that are part of it, and waits for it until ctx is done.
+func (c *Client) Restart(ctx context.Context, name string) error {
+	return wrap(c.job(ctx, (*systemd.Conn).RestartUnitContext, name), "restart", name)
+}
+
+type order func(conn *systemd.Conn, ctx context.Context, name, mode string, done chan<- string) (int, error)
+
+// job waits for the result of a job. Anything but "done" is an error: systemd
+// tells of a start limit, a failed dependency or a time-out in no other way.
+func (c *Client) job(ctx context.Context, give order, name string) error {
+	conn, err := c.connect()
+	if err != nil {
+		return err
+	}
+	done := make(chan string, 1)
+	if _, err := give(conn, ctx, name, "replace", done); err != nil {
+		return classify(err)
+	}
+	return await(ctx, done)
+}
+
+func await(ctx context.Context, done <-chan string) error {
+	select {
+	case result := <-done:
+		if result != "done" {
+			return fmt.Errorf("the job ended with %q", result)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the job has not ended: %w", context.Cause(ctx))
+	}
+}
+
+// ResetFailed forgets that a unit failed, and its starts so far.
+func (c *Client) ResetFailed(ctx context.Context, name string) error {
+	conn, err := c.connect()
+	if err == nil {
+		err = classify(conn.ResetFailedUnitContext(ctx, name))
+	}
+	return wrap(err, "reset", name)
+}
+
+// Reload makes systemd read its units again.
+func (c *Client) Reload(ctx context.Context) error {
+	conn, err := c.connect()
+	if err == nil {
+		err = classify(conn.ReloadContext(ctx))
+	}
+	return wrap(err, "reload", "the units")
+}
+
+// Watch calls changed when one of the units may stand otherwise than before,
+// until ctx is done or the connection is lost.
+func (c *Client) Watch(ctx context.Context, changed func(), names ...string) error {
+	conn, err := c.dial()
+	if err != nil {
+		return fmt.Errorf("cannot watch units: %w: %w", facts.ErrUnavailable, err)
+	}
+	defer conn.Close()
+	for _, name := range names {
+		path := dbus.ObjectPath("/org/freedesktop/systemd1/unit/" + systemd.PathBusEscape(name))
+		if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(path),
+			dbus.WithMatchInterface("org.freedesktop.DBus.Properties")); err != nil {
+			return fmt.Errorf("cannot watch %s: %w", name, classify(err))
+		}
+	}
+	signals := make(chan *dbus.Signal, 16)
+	conn.Signal(signals)
+	manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+	if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Subscribe", 0).Err; err != nil {
+		return fmt.Errorf("cannot watch units: %w", classify(err))
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case _, ok := <-signals:
+			if !ok {
+				return fmt.Errorf("cannot watch units: the connection to D-Bus was lost: %w", facts.ErrUnavailable)
+			}
+			changed()
+		}
+	}
+}
+
+func wrap(err error, verb, name string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("cannot %s %s: %w", verb, name, err)
+}
+
+// classify tells a refusal from an answer that did not come. Errors that say
+// what is wrong with a unit stay as they are.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	var answer dbus.Error
+	if !errors.As(err, &answer) {
+		return fmt.Errorf("%w: %w", facts.ErrUnavailable, err)
+	}
+	switch answer.Name {
+	case "org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired":
+		return fmt.Errorf("%w: %w", facts.ErrRefused, err)
+	case "org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.Timeout",
+		"org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.DBus.Error.Disconnected":
+		return fmt.Errorf("%w: %w", facts.ErrUnavailable, err)
+	case "org.freedesktop.systemd1.NoSuchUnit":
+		return fmt.Errorf("%w: %w", facts.ErrAbsent, err)
+	}
+	return err
+}
+
+// properties are those of a unit and, if it is one, of a service:
+// org.freedesktop.systemd1(5).
+type properties map[string]any
+
+func (p properties) unit(name string) facts.Unit {
+	return facts.Unit{
+		Name: name,
+		Load: p.text("LoadState"), Active: p.text("ActiveState"), Sub: p.text("SubState"), Result: p.text("Result"),
+		Enabled:    p.text("UnitFileState"),
+		Queued:     p.queued(),
+		Invocation: p.invocation(),
+		Started:    p.time("ExecMainStartTimestamp"), Stopped: p.time("InactiveEnterTimestamp"),
+		Argv: p.argv(),
+	}
+}
+
+func (p properties) text(name string) string {
+	s, _ := p[name].(string)
+	return s
+}
+
+func (p properties) number(name string) int {
+	n, _ := p[name].(int32)
+	return int(n)
+}
+
+// time is a property in microseconds since 1970; zero for 0.
+func (p properties) time(name string) time.Time {
+	us, _ := p[name].(uint64)
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(us))
+}
+
+// queued reads Job, (uo): the id is 0 if there is none.
+func (p properties) queued() bool {
+	job, _ := p["Job"].([]any)
+	if len(job) == 0 {
+		return false
+	}
+	id, _ := job[0].(uint32)
+	return id != 0
+}
+
+func (p properties) invocation() string {
+	id, _ := p["InvocationID"].([]byte)
+	return hex.EncodeToString(id)
+}
+
+// argv reads ExecStart, a(sasbttttuii).
+func (p properties) argv() []string {
+	commands, _ := p["ExecStart"].([][]any)
+	if len(commands) == 0 || len(commands[0]) < 2 {
+		return nil
+	}
+	argv, _ := commands[0][1].([]string)
+	return argv
+}

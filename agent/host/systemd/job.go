@@ -1,0 +1,211 @@
+package systemd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"strings"
+	"time"
+	"unicode"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
+)
+
+const (
+	jobPrefix = "ecsnode-job-"
+	// jobDir is where the output of jobs is. It is in memory and charged to the
+	// job, whose MemoryMax therefore bounds it.
+	jobDir = "/run/ecsnode/jobs"
+	// maxOutput is the size, in bytes, at which the output of a job that is
+	// looked at begins anew.
+	maxOutput = 1 << 20
+	tail      = 4 << 10
+	// forgetPause is how often a unit is asked for again that is on its way out.
+	forgetPause = 20 * time.Millisecond
+)
+
+// unitOf returns the unit of a job.
+func unitOf(name string) string { return jobPrefix + name + ".service" }
+
+func (c *Client) outputOf(name string) string { return path.Join(c.opts.JobDir, name+".log") }
+
+// RunJob starts a command as a transient unit of its own: outside of the
+// sandbox, the memory limit and the life of whoever starts it. It fails if a
+// job of that name is running; one that has ended is forgotten.
+func (c *Client) RunJob(ctx context.Context, cmd facts.Command) error {
+	if err := c.runJob(ctx, cmd); err != nil {
+		return fmt.Errorf("cannot run job %s: %w", cmd.Name, err)
+	}
+	return nil
+}
+
+func (c *Client) runJob(ctx context.Context, cmd facts.Command) error {
+	if cmd.Name == "" || strings.ContainsFunc(cmd.Name, notPlain) || len(cmd.Argv) == 0 || !path.IsAbs(cmd.Argv[0]) {
+		return fmt.Errorf("%q is no name of a job, or %q no absolute command", cmd.Name, cmd.Argv)
+	}
+	job, err := c.Job(ctx, cmd.Name)
+	if err != nil {
+		return err
+	}
+	if job.State == facts.JobRunning {
+		return errors.New("it is running already")
+	}
+	if err := c.ForgetJob(ctx, cmd.Name); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.opts.JobDir, 0o700); err != nil {
+		return err
+	}
+	conn, err := c.connect()
+	if err != nil {
+		return err
+	}
+	done := make(chan string, 1)
+	if _, err := conn.StartTransientUnitContext(ctx, unitOf(cmd.Name), "fail", jobProperties(cmd, c.outputOf(cmd.Name)), done); err != nil {
+		return classify(err)
+	}
+	return await(ctx, done)
+}
+
+func notPlain(r rune) bool {
+	return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+}
+
+// jobProperties are as in systemd.service(5), with the names and types that
+// systemd:src/shared/bus-unit-util.c gives them on the bus.
+func jobProperties(cmd facts.Command, output string) []systemd.Property {
+	set := func(name string, value any) systemd.Property {
+		return systemd.Property{Name: name, Value: dbus.MakeVariant(value)}
+	}
+	type exec struct {
+		Path          string
+		Argv          []string
+		IgnoreFailure bool
+	}
+	props := []systemd.Property{
+		set("Description", "ecsnode job: "+cmd.Name),
+		// The job is up once the command was executed, and stays when it has
+		// ended, so that its result can be read.
+		set("Type", "exec"),
+		set("RemainAfterExit", true),
+		set("ExecStart", []exec{{cmd.Argv[0], cmd.Argv, false}}),
+		set("StandardOutputFileToAppend", output), // and standard error, which inherits it
+		set("UMask", uint32(0o077)),
+	}
+	if len(cmd.Env) > 0 {
+		props = append(props, set("Environment", cmd.Env))
+	}
+	if cmd.RuntimeMax > 0 {
+		props = append(props, set("RuntimeMaxUSec", uint64(cmd.RuntimeMax.Microseconds())))
+	}
+	if cmd.MemoryMax > 0 {
+		props = append(props, set("MemoryMax", cmd.MemoryMax), set("OOMPolicy", "kill"))
+	}
+	if cmd.NoKill {
+		props = append(props, set("SendSIGKILL", false), set("TimeoutStopUSec", uint64(math.MaxUint64)))
+	}
+	return props
+}
+
+// Job tells how a job stands. One that was not run since the node booted, or is
+// forgotten, is [facts.JobAbsent].
+func (c *Client) Job(ctx context.Context, name string) (facts.Job, error) {
+	p, err := c.properties(ctx, unitOf(name))
+	if err != nil {
+		return facts.Job{}, fmt.Errorf("cannot ask systemd about job %s: %w", name, err)
+	}
+	u := p.unit(unitOf(name))
+	if !u.Exists() || u.Active == "inactive" && u.Started.IsZero() {
+		return facts.Job{}, nil
+	}
+	job := facts.Job{State: facts.JobRunning, Started: u.Started}
+	if u.Active == "failed" || u.Active == "inactive" || u.Active == "active" && u.Sub == "exited" {
+		job.State, job.Result, job.ExitStatus = facts.JobEnded, u.Result, p.number("ExecMainStatus")
+		job.Ended = p.time("ExecMainExitTimestamp")
+	}
+	job.Output, err = c.output(name)
+	return job, err
+}
+
+// output returns the end of what a job wrote, and keeps the file small: what
+// is appended after it was cut begins anew.
+func (c *Client) output(name string) (string, error) {
+	f, err := os.OpenFile(c.outputOf(name), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	data := make([]byte, min(info.Size(), tail))
+	n, err := f.ReadAt(data, info.Size()-int64(len(data)))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if info.Size() > maxOutput {
+		if err := f.Truncate(0); err != nil {
+			return "", err
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(string(data[:n]), "")), nil
+}
+
+// ForgetJob removes what is known of a job that has ended. One that runs is
+// stopped.
+func (c *Client) ForgetJob(ctx context.Context, name string) error {
+	if err := c.forget(ctx, unitOf(name)); err != nil {
+		return fmt.Errorf("cannot forget job %s: %w", name, err)
+	}
+	if err := os.Remove(c.outputOf(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (c *Client) forget(ctx context.Context, unit string) error {
+	for {
+		u, err := c.Unit(ctx, unit)
+		if err != nil || !u.Exists() {
+			return err
+		}
+		conn, err := c.connect()
+		if err != nil {
+			return err
+		}
+		if u.Active == "failed" {
+			err = conn.ResetFailedUnitContext(ctx, unit)
+		} else if u.Active != "inactive" {
+			done := make(chan string, 1)
+			if _, err = conn.StopUnitContext(ctx, unit, "replace", done); err == nil {
+				err = await(ctx, done)
+			}
+		}
+		if err = classify(err); err != nil && !errors.Is(err, facts.ErrAbsent) {
+			return err
+		}
+		// systemd forgets a transient unit that is down in its own time.
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(forgetPause):
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/facts"
+)
+
+// manager is the service manager of the node; systemd.Client but for dry runs
+// and tests.
+type manager interface {
+	Unit(ctx context.Context, name string) (facts.Unit, error)
+	Enqueue(ctx context.Context, name string) error
+	Start(ctx context.Context, name string) error
+	Restart(ctx context.Context, name string) error
+	ResetFailed(ctx context.Context, name string) error
+	RunJob(ctx context.Context, c facts.Command) error
+	Job(ctx context.Context, name string) (facts.Job, error)
+	ForgetJob(ctx context.Context, name string) error
+}
+
+// outside is what passes change beside files.
+type outside struct {
+	ecs     ecsconfig.AttributePutter
+	manager manager
+}
+
+// outside returns the real things.
+func (n *Node) outside() outside { return outside{n.hosts.ecs, n.hosts.manager} }
+
+// recorder stands for the outside in a dry run: what only looks is passed on,
+// what changes something is noted.
+type recorder struct {
+	manager
+	calls []string
+}
+
+// dry returns an outside that changes nothing, and its record.
+func (n *Node) dry() (outside, *recorder) {
+	r := &recorder{manager: n.hosts.manager}
+	return outside{r, r}, r
+}
+
+func (r *recorder) note(format string, args ...any) error {
+	r.calls = append(r.calls, fmt.Sprintf(format, args...))
+	return nil
+}
+
+func (r *recorder) PutAttributes(_ context.Context, ci facts.ContainerInstance, attributes map[string]string) error {
+	var pairs []string
+	for _, k := range slices.Sorted(maps.Keys(attributes)) {
+		pairs = append(pairs, k+"="+attributes[k])
+	}
+	return r.note("ecs:PutAttributes %s on %s", strings.Join(pairs, " "), ci.ARN)
+}
+
+func (r *recorder) Enqueue(_ context.Context, name string) error { return r.note("start %s", name) }
+func (r *recorder) Start(_ context.Context, name string) error   { return r.note("start %s", name) }
+func (r *recorder) Restart(_ context.Context, name string) error { return r.note("restart %s", name) }
+
+func (r *recorder) ResetFailed(context.Context, string) error { return nil }
+func (r *recorder) ForgetJob(context.Context, string) error   { return nil }
+
+func (r *recorder) RunJob(_ context.Context, c facts.Command) error {
+	return r.note("run %s", strings.Join(c.Argv, " "))
+}
