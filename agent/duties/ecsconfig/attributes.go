@@ -1,7 +1,6 @@
 package ecsconfig
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,8 +65,12 @@ func (b *builder) addAttributes(texts map[string]render.Text) {
 			attributes[name] = value
 		}
 	}
+	own := len(attributes)
+	if own > 0 {
+		b.merge(attributes, texts)
+	}
 	if len(attributes) > maxAttributes {
-		fail(fmt.Errorf("cannot set %d attributes: a container instance has at most %d", len(attributes), maxAttributes))
+		fail(fmt.Errorf("cannot set %s: a container instance has at most %d", counted(own, len(attributes)), maxAttributes))
 	}
 	if !complete {
 		b.keep(attributesKey)
@@ -75,9 +78,47 @@ func (b *builder) addAttributes(texts map[string]render.Text) {
 	}
 	b.attributes = attributes
 	if len(attributes) > 0 {
-		list, err := compactJSON(attributes)
-		b.add(attributesKey, list, err)
+		list, err := json.Marshal(attributes)
+		b.add(attributesKey, string(list), err)
 	}
+}
+
+func counted(own, all int) string {
+	if own == all {
+		return fmt.Sprintf("%d attributes", all)
+	}
+	return fmt.Sprintf("%d attributes, %d of them from outside the block", all, all-own)
+}
+
+// merge adds the attributes that others, such as user data, set outside of the
+// block, because the block's line takes the place of theirs. What the
+// configuration names is its own, also where that leaves it out.
+func (b *builder) merge(own map[string]string, named map[string]render.Text) {
+	theirs, line, err := b.now.foreignAttributes()
+	if err != nil {
+		b.warn("the attributes that line %d sets outside the block are not taken over: %v", line, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(theirs)) {
+		value := theirs[name]
+		err := errors.Join(checkAttributeName(name), checkForeignValue(value))
+		_, ours := named[name]
+		switch {
+		case ours && own[name] != value:
+			b.warn("attribute %s is also set outside the block (line %d, value %s): ecsnode's value %s wins", name, line, shown(name, value), shown(name, own[name]))
+		case ours:
+		case err != nil:
+			b.warn("attribute %s, set outside the block (line %d), is not taken over: %v", name, line, err)
+		default:
+			own[name] = value
+		}
+	}
+}
+
+func checkForeignValue(value string) error {
+	if value == "" {
+		return errors.New("its value is empty")
+	}
+	return checkAttributeValue(value)
 }
 
 // attribute returns the value of one; "" leaves it out.
@@ -104,17 +145,6 @@ func (b *builder) attribute(name string, text render.Text) (string, error) {
 		return "", fmt.Errorf("cannot set %s: %w", what, err)
 	}
 	return value, nil
-}
-
-// compactJSON returns v on one line, keys sorted and < > & as they are.
-func compactJSON(v any) (string, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return "", err
-	}
-	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
 // registeredAttributes returns the attributes that a node registers with which

@@ -28,6 +28,7 @@ type contents struct {
 	// when the block was first written did not end in one.
 	ownBreak bool
 	settings []setting // of the block
+	strays   []string  // keys of lines that others wrote into the block; the lines are in after
 }
 
 // markerError is a file whose marker lines say no one thing.
@@ -64,14 +65,27 @@ func parse(file []byte) (contents, error) {
 	case blockEnd < 0:
 		return contents{}, &markerError{beginAt, fmt.Sprintf("%q without %q after it", beginMark, endMark)}
 	}
-	c := contents{before: file[:begin], block: file[begin:blockEnd], after: file[blockEnd:]}
+	c := contents{before: file[:begin], block: file[begin:blockEnd]}
 	c.ownBreak = begin > 0 && bytes.Contains(c.block, []byte(breakLine))
-	assignments, _ := readECSInit(c.block) // never fails
-	for _, a := range assignments {
-		c.settings = append(c.settings, setting{a.key, a.value})
+	var strays []byte
+	for line := range bytes.Lines(c.block) {
+		assignments, _ := readECSInit(line) // never fails
+		for _, a := range assignments {
+			if canBeOurs(a.key) {
+				c.settings = append(c.settings, setting{a.key, a.value})
+				continue
+			}
+			strays = append(strays, line...)
+			c.strays = append(c.strays, a.key)
+		}
 	}
+	c.after = slices.Concat(strays, file[blockEnd:])
 	return c, nil
 }
+
+// canBeOurs reports whether there is a configuration that makes ecsnode write
+// this key.
+func canBeOurs(key string) bool { return ownSetting(key) != "" || checkKey(key) == nil }
 
 // isMark reports whether line is a marker line, whatever it goes on to say and
 // with whatever line end an editor gave it.
@@ -80,7 +94,7 @@ func isMark(line []byte, mark string) bool {
 	return ok && (rest == "" || rest[0] == ':' || rest[0] == ' ')
 }
 
-// bytes returns the file.
+// bytes returns the file, with what others wrote into the block behind it.
 func (c contents) bytes() []byte { return slices.Concat(c.before, c.block, c.after) }
 
 // outside returns the file without the block: byte for byte what it was, unless

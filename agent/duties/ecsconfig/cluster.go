@@ -16,8 +16,8 @@ import (
 var (
 	// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateCluster.html
 	clusterPattern = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-	clusterARN     = regexp.MustCompile(`^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/([A-Za-z0-9_-]+)$`)
-	instanceARN    = regexp.MustCompile(`^arn:[a-z-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/([A-Za-z0-9_-]+)/`)
+	clusterARN     = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/([A-Za-z0-9_-]+)$`)
+	instanceARN    = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/([A-Za-z0-9_-]+)/`)
 
 	errNoCluster = errors.New("a cluster is 1 to 255 letters, digits, hyphens and underscores")
 )

@@ -2,6 +2,7 @@ package ecsconfig
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -68,7 +69,20 @@ func decide(cfg Config, n node, file []byte) decision {
 	}
 	d.file, d.settings = next.bytes(), len(next.settings)
 	d.warnings = append(d.warnings, next.conflicts()...)
+	d.aboutTheFormerBlock(now, next)
 	return d
+}
+
+// aboutTheFormerBlock says what leaves the block in this pass.
+func (d *decision) aboutTheFormerBlock(now, next contents) {
+	for _, key := range now.strays {
+		d.warn("%s was written into the block by others: moved behind it, where it is kept", key)
+	}
+	for _, s := range now.settings {
+		if _, stays := next.value(s.key); !stays {
+			d.warn("%s is removed from the block: nothing sets it any more", s.key)
+		}
+	}
 }
 
 // rank puts the cluster first, because it is what people look for, and the
@@ -151,8 +165,8 @@ func (b *builder) addOwn(cfg Config) {
 		b.add(reservedMemoryKey, strconv.Itoa(*m), nil)
 	}
 	if len(cfg.LogDrivers) > 0 {
-		list, err := compactJSON(cfg.LogDrivers)
-		b.add(logDriversKey, list, err)
+		list, err := json.Marshal(cfg.LogDrivers)
+		b.add(logDriversKey, string(list), err)
 	}
 }
 

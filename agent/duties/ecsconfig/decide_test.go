@@ -252,7 +252,7 @@ func TestAttributes(t *testing.T) {
 		"the defaults":            {want: `{"environment":"prod","lifecycle":"spot"}`},
 		"sorted, nothing escaped": {more: map[string]string{"a.b/c": "x@y: z", "Z": "1"}, want: `{"Z":"1","a.b/c":"x@y: z","environment":"prod","lifecycle":"spot"}`},
 		"one dropped":             {more: map[string]string{"environment": ""}, want: `{"lifecycle":"spot"}`},
-		"all dropped":             {more: map[string]string{"environment": "", "lifecycle": ""}},
+		"all dropped":             {more: map[string]string{"environment": "", "lifecycle": ""}, warning: "ECS_INSTANCE_ATTRIBUTES is removed from the block: nothing sets it any more"},
 		"absent":                  {more: map[string]string{"team": `{{ tag "team" }}`}, want: `{"environment":"prod","lifecycle":"spot"}`, warning: `attribute team is left out: tag "team" is absent (tags read from imds)`},
 		"a template that fails":   {more: map[string]string{"f": `{{ slice (tag "empty") 1 }}`}, want: `{"was":"1"}`, err: "cannot set attribute f: "},
 		"an empty tag":            {more: map[string]string{"e": `{{ tag "empty" }}`}, want: `{"environment":"prod","lifecycle":"spot"}`, warning: "attribute e is left out: its value is empty"},
@@ -328,6 +328,133 @@ func TestASettingThatCannotBeWrittenKeepsItsValue(t *testing.T) {
 	} {
 		if !strings.Contains(msg, part) {
 			t.Errorf("%q lacks %q", msg, part)
+		}
+	}
+}
+
+func TestAttributesFromOutsideTheBlock(t *testing.T) {
+	t.Parallel()
+	nine := `{"a":"x","b":"x","c":"x","d":"x","e":"x","f":"x","g":"x","h":"x","i":"x"}`
+	for name, c := range map[string]struct {
+		line     string
+		drop     bool // the configuration drops lifecycle
+		secret   bool // and has an api-token
+		want     string
+		err      string
+		warnings []string
+	}{
+		"another name":  {line: `{"rack":"a1"}`, want: `{"environment":"prod","lifecycle":"spot","rack":"a1"}`},
+		"the same":      {line: `{"environment":"prod"}`, want: `{"environment":"prod","lifecycle":"spot"}`},
+		"a conflict":    {line: `{"environment":"dev","rack":"a1"}`, want: `{"environment":"prod","lifecycle":"spot","rack":"a1"}`, warnings: []string{`attribute environment is also set outside the block (line 2, value "dev"): ecsnode's value "prod" wins`}},
+		"a secret":      {line: `{"api-token":"hunter2"}`, secret: true, want: `{"api-token":"s3cret","environment":"prod","lifecycle":"spot"}`, warnings: []string{`attribute api-token is also set outside the block (line 2, value not shown): ecsnode's value not shown wins`}},
+		"one we drop":   {line: `{"lifecycle":"x"}`, drop: true, want: `{"environment":"prod"}`, warnings: []string{`attribute lifecycle is also set outside the block (line 2, value "x"): ecsnode's value "" wins`}},
+		"in quotes":     {line: `'{"rack":"a1"}'`, want: `{"environment":"prod","lifecycle":"spot"}`, warnings: []string{`the attributes that line 2 sets outside the block are not taken over: the agent cannot read them either: expected JSON such as {"rack":"a1"}, without quotes around it`}},
+		"a bad value":   {line: `{"rack":"","r k":"1"}`, want: `{"environment":"prod","lifecycle":"spot"}`, warnings: []string{`attribute r k, set outside the block (line 2), is not taken over: "r k" is no name of an attribute: expected 1 to 128 letters, digits and -_./`, "attribute rack, set outside the block (line 2), is not taken over: its value is empty"}},
+		"too many":      {line: nine, err: "cannot set 11 attributes, 9 of them from outside the block: a container instance has at most 10"},
+		"nothing in it": {line: "", want: `{"environment":"prod","lifecycle":"spot"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := withCluster("web")
+			if c.drop {
+				cfg.Attributes["lifecycle"] = render.Text{}
+			}
+			if c.secret {
+				cfg.Attributes["api-token"] = render.NewText("s3cret")
+			}
+			file := "# user data\n" + attributesKey + "=" + c.line + "\n"
+			d := decide(cfg, node{instance: spot()}, []byte(file))
+			if got := inBlock(t, d.file)[attributesKey]; got != c.want {
+				t.Errorf("block %s, want %s", got, c.want)
+			}
+			if diff := cmp.Diff(c.warnings, d.warnings); diff != "" {
+				t.Error(diff)
+			}
+			if err := errors.Join(d.errs...); (err == nil) != (c.err == "") || err != nil && err.Error() != c.err {
+				t.Errorf("%v, want %s", err, c.err)
+			}
+			if !strings.HasPrefix(string(d.file), file) {
+				t.Errorf("the outside was changed: %q", d.file)
+			}
+			again := decide(cfg, node{instance: spot()}, d.file)
+			if diff := cmp.Diff(string(d.file), string(again.file)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWhatOthersWriteIntoTheBlock(t *testing.T) {
+	t.Parallel()
+	cfg := withCluster("web")
+	cfg.Attributes = nil
+	const clean = beginLine + "ECS_CLUSTER=web\n" + endLine
+	for name, c := range map[string]struct {
+		lines string // within the block
+		after string // of the block, once the pass is done
+		said  []string
+	}{
+		"another program's variable": {"HTTP_PROXY=http://p\n", "HTTP_PROXY=http://p\n", []string{"HTTP_PROXY was written into the block by others: moved behind it, where it is kept"}},
+		"a secret":                   {"ECS_ENGINE_AUTH_DATA={\"hunter2\":{}}\n", "ECS_ENGINE_AUTH_DATA={\"hunter2\":{}}\n", []string{"ECS_ENGINE_AUTH_DATA was written into the block by others: moved behind it, where it is kept"}},
+		"what could be ours":         {"ECS_LOGLEVEL=debug\n", "", []string{"ECS_LOGLEVEL is removed from the block: nothing sets it any more"}},
+		"a comment":                  {"# be careful\n", "", nil},
+		"both":                       {"ECS_LOGLEVEL=debug\n  A=1\n", "  A=1\n", []string{"A was written into the block by others: moved behind it, where it is kept", "ECS_LOGLEVEL is removed from the block: nothing sets it any more"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := "B=2\n" + beginLine + "ECS_CLUSTER=web\n" + c.lines + endLine + "C=3\n"
+			d := decide(cfg, node{instance: spot()}, []byte(file))
+			if want := "B=2\n" + clean + c.after + "C=3\n"; string(d.file) != want {
+				t.Errorf("%q, want %q", d.file, want)
+			}
+			if diff := cmp.Diff(c.said, d.warnings); diff != "" {
+				t.Error(diff)
+			}
+			if strings.Contains(Redact(file), "hunter2") || strings.Count(Redact(file), "\n") != strings.Count(file, "\n") {
+				t.Errorf("shown to people: %q", Redact(file))
+			}
+			if again := decide(cfg, node{instance: spot()}, d.file); string(again.file) != string(d.file) || len(again.warnings) > 0 {
+				t.Errorf("again: %q, %q", again.file, again.warnings)
+			}
+		})
+	}
+}
+
+func TestABlockAtTheBeginningThatSaysItHasABreakBeforeIt(t *testing.T) {
+	t.Parallel()
+	cfg := withCluster("web")
+	cfg.Attributes = nil
+	d := decide(cfg, node{instance: spot()}, []byte(beginLine+breakLine+"ECS_CLUSTER=dev\n"+endLine))
+	if want := beginLine + "ECS_CLUSTER=web\n" + endLine; string(d.file) != want || d.fileErr != nil {
+		t.Errorf("%q, %v", d.file, d.fileErr)
+	}
+}
+
+// A value that somebody broke is not kept for the sake of one that is not known.
+func TestABrokenValueIsNotKept(t *testing.T) {
+	t.Parallel()
+	cfg := withCluster("web")
+	cfg.Attributes = nil
+	cfg.Settings = map[string]render.Text{"ECS_X": render.NewText(`{{ tag "env" }}`)}
+	d := decide(cfg, node{instance: dark()}, []byte(beginLine+"ECS_CLUSTER=web\nECS_X=\"open\n"+endLine))
+	if got := inBlock(t, d.file); d.fileErr != nil || len(got) != 1 || got[clusterKey] != "web" {
+		t.Errorf("%v, %v", got, d.fileErr)
+	}
+}
+
+func TestALineThatLooksAsIfItNamedTheCluster(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]bool{
+		"export ECS_CLUSTER=web": true,
+		"# ECS_CLUSTER=web":      false,
+		"; ECS_CLUSTER=web":      false,
+		"ECS_CLUSTER=":           false,
+		"":                       false,
+	} {
+		cfg := Default()
+		d := decide(cfg, node{instance: spot()}, []byte("A=1\n"+line+"\n"))
+		if got := strings.Contains(errors.Join(d.errs...).Error(), "line 2 of ecs.config looks like it"); got != want {
+			t.Errorf("%q: %v", line, d.errs)
 		}
 	}
 }

@@ -44,6 +44,8 @@ type Duty struct {
 	// Cluster gets the name of the cluster once ecs.config says it, and that of
 	// a registered node even where ecs.config cannot be written.
 	Cluster *cell.Cell[string]
+
+	refused refusal
 }
 
 // Name implements [duty.Duty].

@@ -1,6 +1,8 @@
 package ecsconfig
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,6 +50,9 @@ func (c contents) conflicts() []string {
 	outside := c.outside()
 	for _, s := range c.settings {
 		all := foreignValues(outside, s.key)
+		if s.key == attributesKey {
+			continue // merged, and said by name
+		}
 		differs := func(f foreign) bool { return f.line > 0 && f.value != s.value }
 		i := slices.IndexFunc(all, differs)
 		if i < 0 {
@@ -102,4 +107,18 @@ func (c contents) foreignCluster() (string, error) {
 		return "", fmt.Errorf("line %d: %s is %s: %w", c.lineOf(all[0].line), clusterKey, shown(clusterKey, value), errNoCluster)
 	}
 	return value, nil
+}
+
+// foreignAttributes returns the attributes that the agent would take from the
+// outside if there were no block, and the line that sets them; none for line 0.
+func (c contents) foreignAttributes() (attributes map[string]string, line int, err error) {
+	all := foreignValues(c.outside(), attributesKey)
+	if len(all) == 0 || all[0].line == 0 || all[0].value == "" {
+		return nil, 0, nil
+	}
+	line = c.lineOf(all[0].line)
+	if err := json.Unmarshal([]byte(all[0].value), &attributes); err != nil {
+		return nil, line, errors.New("the agent cannot read them either: expected JSON such as {\"rack\":\"a1\"}, without quotes around it")
+	}
+	return attributes, line, nil
 }

@@ -15,7 +15,16 @@ func Redact(file string) string {
 	if err != nil {
 		return hide(file)
 	}
-	return hide(string(c.before)) + string(c.block) + hide(string(c.after))
+	after := string(c.after)
+	var b strings.Builder
+	for line := range strings.Lines(string(c.block)) {
+		if key, _, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !canBeOurs(key) {
+			after = strings.TrimPrefix(after, line) // parse has put it there
+			line = hide(line)
+		}
+		b.WriteString(line)
+	}
+	return hide(string(c.before)) + b.String() + hide(after)
 }
 
 func hide(text string) string {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -76,7 +77,7 @@ func (d *Duty) remember(ci facts.ContainerInstance, h *history, file []byte) (ch
 // attributes brings the attributes of a registered node to what is wanted, if
 // that is asked for, and else says how they differ. It returns how many it put.
 func (d *Duty) attributes(ctx context.Context, cfg Config, ci facts.ContainerInstance, h history, p *decision) (put int) {
-	if ci.ARN != h.ContainerInstance || p.attributes == nil {
+	if p.attributes == nil { // then h may be of another container instance
 		return 0
 	}
 	changed := map[string]string{}
@@ -106,11 +107,43 @@ func (d *Duty) attributes(ctx context.Context, cfg Config, ci facts.ContainerIns
 		p.warn("%s: not what the node registered with, and ecs_config.put_attributes has no ECS to talk to here", which)
 		return 0
 	}
-	if err := d.putAttributes(ctx, ci, h, changed); err != nil {
+	err := d.refused.still(ci, changed, time.Now())
+	if err == nil {
+		err = d.putAttributes(ctx, ci, h, changed)
+		d.refused.note(err, ci, changed, time.Now())
+	}
+	if err != nil {
 		p.fail(fmt.Errorf("cannot put %s: %w", which, err))
 		return 0
 	}
 	return len(changed)
+}
+
+// refusal is what ECS would not take, so that it is not asked again soon: the
+// calls of all nodes come out of one account's budget.
+type refusal struct {
+	err        error
+	at         time.Time
+	arn        string
+	attributes map[string]string
+}
+
+// askAgainAfter is how long a refusal counts: somebody may have mended the role.
+const askAgainAfter = 15 * time.Minute
+
+// still returns the error of the same question if it was answered lately.
+func (r *refusal) still(ci facts.ContainerInstance, attributes map[string]string, now time.Time) error {
+	if r.err == nil || r.arn != ci.ARN || !maps.Equal(r.attributes, attributes) || now.Sub(r.at) >= askAgainAfter {
+		return nil
+	}
+	return r.err
+}
+
+func (r *refusal) note(err error, ci facts.ContainerInstance, attributes map[string]string, now time.Time) {
+	*r = refusal{}
+	if errors.Is(err, facts.ErrRefused) || errors.Is(err, facts.ErrAbsent) {
+		*r = refusal{err, now, ci.ARN, attributes}
+	}
 }
 
 func (d *Duty) putAttributes(ctx context.Context, ci facts.ContainerInstance, h history, changed map[string]string) error {

@@ -152,6 +152,13 @@ func TestPutAttributesThatFails(t *testing.T) {
 	if !errors.Is(err, facts.ErrRefused) || b.block()[attributesKey] == "" {
 		t.Errorf("%v", err)
 	}
+	// Nobody asks again for the same soon, and it stays an error.
+	_, err = b.pass()
+	wantErr(t, err, "cannot put attribute team: cannot call ecs:PutAttributes: refused")
+	if b.ecs.calls != 1 {
+		t.Errorf("%d calls", b.ecs.calls)
+	}
+	b.duty.refused.at = b.duty.refused.at.Add(-askAgainAfter)
 	b.ecs.fail = fmt.Errorf("cannot call ecs:PutAttributes: %w: time-out", facts.ErrUnavailable)
 	_, err = b.pass()
 	wantErr(t, err, "time-out")
@@ -208,4 +215,33 @@ func TestWithoutAHistoryTheBlockOfARegisteredNodeStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantWarnings(t, b.good(), "attribute team: not what the node registered with; it counts at the next registration unless ecs_config.put_attributes is set")
+}
+
+func TestARefusalCountsForTheSameQuestionOnly(t *testing.T) {
+	for name, change := range map[string]func(b *bench){
+		"another attribute":          func(b *bench) { b.setAttribute("team", "b", true) },
+		"another container instance": func(b *bench) { b.register(arn2, "web"); b.setAttribute("rack", "1", true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.good()
+			b.register(arn, "web")
+			b.good()
+			b.setAttribute("team", "a", true)
+			b.ecs.fail = fmt.Errorf("no such cluster: %w", facts.ErrAbsent)
+			for range 2 {
+				if _, err := b.pass(); !errors.Is(err, facts.ErrAbsent) {
+					t.Fatal(err)
+				}
+			}
+			if b.ecs.calls != 1 {
+				t.Fatalf("%d calls", b.ecs.calls)
+			}
+			change(b)
+			_, _ = b.pass()
+			if b.ecs.calls != 2 {
+				t.Errorf("%d calls", b.ecs.calls)
+			}
+		})
+	}
 }
