@@ -37,7 +37,8 @@ type ECSAgent struct {
 
 // Boot bounds the boot phase.
 type Boot struct {
-	Budget when.Duration `yaml:"budget" help:"How long boot may take, in all, before it goes on without what is not settled."`
+	Budget         when.Duration `yaml:"budget" help:"How long boot may take, in all, before it goes on without what is not settled."`
+	UnhealthyAfter when.Duration `yaml:"unhealthy_after" help:"How long after its boot a node that does not find out what it is reports itself unhealthy to Auto Scaling, which replaces it; 0: it waits."`
 }
 
 // Default returns the settings of a node without any file.

@@ -227,6 +227,9 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	if d := time.Duration(c.Boot.Budget); d < time.Second {
 		root("boot.budget", fmt.Sprintf("%v is too short: expected at least 1s", d))
 	}
+	if d := time.Duration(c.Boot.UnhealthyAfter); d != 0 && d <= time.Duration(c.Boot.Budget) {
+		root("boot.unhealthy_after", fmt.Sprintf("%v is too short: expected more than boot.budget (%v), or 0", d, c.Boot.Budget))
+	}
 	return problems
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/config"
@@ -93,6 +94,10 @@ func (n *Node) instanceConfig() cell.Reader[instance.Config] {
 
 func (n *Node) unitsConfig() cell.Reader[units.Config] {
 	return cell.View(n.config, func(e *effective) units.Config { return e.Units })
+}
+
+func (n *Node) unhealthyAfter() cell.Reader[time.Duration] {
+	return cell.View(n.config, func(e *effective) time.Duration { return time.Duration(e.Boot.UnhealthyAfter) })
 }
 
 // known returns the instance as far as it is known.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/host/autoscaling"
 	"github.com/ecsnode/ecsnode/agent/host/awsapi"
 	"github.com/ecsnode/ecsnode/agent/host/docker"
 	"github.com/ecsnode/ecsnode/agent/host/ec2"
@@ -23,6 +24,8 @@ type hosts struct {
 	ec2  *ec2.Client
 	ecs  ecsconfig.AttributePutter
 
+	autoscaling *autoscaling.Client
+
 	// Of the machine. They connect when they are asked.
 	manager manager
 	units   unitWatcher
@@ -35,8 +38,8 @@ type unitWatcher interface {
 }
 
 // newHosts builds the clients. Of the environment it takes what the AWS SDKs
-// name so: AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_ENDPOINT_URL with _EC2 and
-// _ECS, and AWS_CA_BUNDLE, which is a file of this host whatever the root.
+// name so: AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_ENDPOINT_URL with _EC2, _ECS
+// and _AUTO_SCALING, and AWS_CA_BUNDLE, which is a file of this host whatever the root.
 // https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html
 func newHosts(o Options) (hosts, error) {
 	metadata := imds.New(imds.Options{Dial: o.Dial, Endpoint: o.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT")})
@@ -60,9 +63,12 @@ func newHosts(o Options) (hosts, error) {
 	}
 	services := systemd.New(systemd.Options{})
 	return hosts{
-		imds:    metadata,
-		ec2:     ec2.New(api, endpoint("EC2")),
-		ecs:     ecs.New(api, endpoint("ECS")),
+		imds: metadata,
+		ec2:  ec2.New(api, endpoint("EC2")),
+		ecs:  ecs.New(api, endpoint("ECS")),
+
+		autoscaling: autoscaling.New(api, endpoint("AUTO_SCALING")),
+
 		manager: services, units: services, docker: engine,
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/instancehealth"
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
@@ -26,12 +27,13 @@ type manager interface {
 
 // outside is what passes change beside files.
 type outside struct {
-	ecs     ecsconfig.AttributePutter
-	manager manager
+	ecs         ecsconfig.AttributePutter
+	autoscaling instancehealth.AutoScaling
+	manager     manager
 }
 
 // outside returns the real things.
-func (n *Node) outside() outside { return outside{n.hosts.ecs, n.hosts.manager} }
+func (n *Node) outside() outside { return outside{n.hosts.ecs, n.hosts.autoscaling, n.hosts.manager} }
 
 // recorder stands for the outside in a dry run: what only looks is passed on,
 // what changes something is noted.
@@ -43,7 +45,7 @@ type recorder struct {
 // dry returns an outside that changes nothing, and its record.
 func (n *Node) dry() (outside, *recorder) {
 	r := &recorder{manager: n.hosts.manager}
-	return outside{r, r}, r
+	return outside{r, r, r}, r
 }
 
 func (r *recorder) note(format string, args ...any) error {
@@ -57,6 +59,10 @@ func (r *recorder) PutAttributes(_ context.Context, ci facts.ContainerInstance, 
 		pairs = append(pairs, k+"="+attributes[k])
 	}
 	return r.note("ecs:PutAttributes %s on %s", strings.Join(pairs, " "), ci.ARN)
+}
+
+func (r *recorder) ReportUnhealthy(_ context.Context, _, instanceID string) error {
+	return r.note("autoscaling:SetInstanceHealth Unhealthy for %s", instanceID)
 }
 
 func (r *recorder) Enqueue(_ context.Context, name string) error { return r.note("start %s", name) }

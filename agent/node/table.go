@@ -10,6 +10,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
+	"github.com/ecsnode/ecsnode/agent/duties/instancehealth"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/registration"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
@@ -91,6 +92,14 @@ func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
 				return n.hosts.units.Watch(ctx, wake, units.Docker, units.Containerd, units.ECS)
 			},
 			Timeout: 3 * min, Gap: sec, Retry: duty.Retry{Max: min}, Changes: true,
+		},
+		{
+			Duty: &instancehealth.Duty{
+				FS: files, After: n.unhealthyAfter(), Instance: n.instance, Identity: n.established, AutoScaling: out.autoscaling,
+			},
+			When: when.Every(min), On: []cell.Waker{n.config, n.established}, Timeout: 20 * sec, Retry: duty.Retry{Max: min},
+			// Somebody who holds a node looks into it, and needs it.
+			Changes: true,
 		},
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // newAPIs is the table of AWS APIs: an API joins with a line here.
 func newAPIs() []*api {
-	return []*api{ec2API(), ecsAPI()}
+	return []*api{ec2API(), ecsAPI(), autoscalingAPI()}
 }
 
 // api is one AWS API: operations behind one wire protocol.

@@ -30,6 +30,7 @@ type Change struct {
 	// TargetLifecycleState of "" is an instance outside a group.
 	TargetLifecycleState *string           `yaml:"target_lifecycle_state"`
 	ScheduledEvents      *[]ScheduledEvent `yaml:"scheduled_events"`
+	Group                *string           `yaml:"group"` // Auto Scaling group; "": none
 
 	Clusters []string `yaml:"clusters"` // that exist
 	// Registered registers with the named cluster; "" deregisters.
@@ -129,6 +130,7 @@ func (w *World) applyNotices(c Change) {
 	})
 	set(c.TargetLifecycleState, w.SetTargetLifecycleState)
 	set(c.ScheduledEvents, w.SetScheduledEvents)
+	set(c.Group, w.SetGroup)
 }
 
 func (w *World) applyECS(c Change) {

@@ -21,6 +21,8 @@ type Node struct {
 	issued       *credentials         // what IMDS hands out at the moment
 	notices      notices
 	agent        agentState
+	group        string // Auto Scaling group; "": in none
+	health       string // of the instance in its group
 }
 
 // Instance is what the node's instance is now.

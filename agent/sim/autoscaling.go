@@ -1,0 +1,120 @@
+package sim
+
+import (
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+)
+
+// autoscalingAPI is the part of Amazon EC2 Auto Scaling that a node's agent uses.
+func autoscalingAPI() *api {
+	return &api{
+		name:     "autoscaling",
+		protocol: awsQueryProtocol{namespace: "http://autoscaling.amazonaws.com/doc/2011-01-01/"},
+		operations: map[string]operation{
+			"SetInstanceHealth": {handle: setInstanceHealth},
+		},
+	}
+}
+
+// SetGroup puts the node's instance into an Auto Scaling group; "" takes it out.
+func (n *Node) SetGroup(name string) {
+	n.world.mu.Lock()
+	defer n.world.mu.Unlock()
+	n.group, n.health = name, ""
+	if name != "" {
+		n.health = "Healthy"
+	}
+}
+
+// Health is what Auto Scaling holds of the instance: "Healthy", "Unhealthy", or
+// "" outside of a group.
+func (n *Node) Health() string {
+	n.world.mu.Lock()
+	defer n.world.mu.Unlock()
+	return n.health
+}
+
+// setInstanceHealth replaces nothing: what a group does with an unhealthy
+// instance is not the node's to see, but that it ends.
+// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_SetInstanceHealth.html
+func setInstanceHealth(r *apiRequest) (any, error) {
+	id, status := r.form.Get("InstanceId"), r.form.Get("HealthStatus")
+	if status != "Healthy" && status != "Unhealthy" {
+		return nil, &apiError{http.StatusBadRequest, "ValidationError", fmt.Sprintf("Invalid Health Status: %s", status)}
+	}
+	i := slices.IndexFunc(r.world.nodes, func(n *Node) bool { return n.instance.ID == id && n.group != "" })
+	if i < 0 {
+		// The code is that of what the service cannot take (as in aws/aws-cli
+		// issue 171); the wording is the simulator's.
+		return nil, &apiError{http.StatusBadRequest, "ValidationError", "Instance Id not found - " + id}
+	}
+	r.world.nodes[i].health = status
+	return struct{}{}, nil
+}
+
+// awsQueryProtocol is the query protocol of most older APIs: like EC2's, but
+// for the shape of answers and errors.
+// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/CommonErrors.html
+type awsQueryProtocol struct{ namespace string }
+
+func (awsQueryProtocol) operation(_ *http.Request, form url.Values) string { return form.Get("Action") }
+
+// writeAnswer: an operation without a result answers with metadata only.
+func (p awsQueryProtocol) writeAnswer(w http.ResponseWriter, operation, requestID string, _ any) {
+	writeXML(w, http.StatusOK, struct {
+		XMLName   xml.Name
+		Namespace string `xml:"xmlns,attr"`
+		RequestID string `xml:"ResponseMetadata>RequestId"`
+	}{XMLName: xml.Name{Local: operation + "Response"}, Namespace: p.namespace, RequestID: requestID})
+}
+
+func (awsQueryProtocol) writeError(w http.ResponseWriter, requestID string, e *apiError) {
+	type wireError struct{ Type, Code, Message string }
+	fault := "Sender"
+	if e.Status >= http.StatusInternalServerError {
+		fault = "Receiver"
+	}
+	writeXML(w, e.Status, struct {
+		XMLName   xml.Name  `xml:"ErrorResponse"`
+		Error     wireError `xml:"Error"`
+		RequestID string    `xml:"RequestId"`
+	}{Error: wireError{fault, e.Code, e.Message}, RequestID: requestID})
+}
+
+func (awsQueryProtocol) refusal(why authFailure) *apiError {
+	switch why {
+	case unsigned:
+		return &apiError{http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token"}
+	case malformed:
+		return &apiError{http.StatusBadRequest, "IncompleteSignature", "The request signature does not conform to AWS standards."}
+	case expiredToken:
+		return &apiError{http.StatusForbidden, "ExpiredToken", "The security token included in the request is expired"}
+	default:
+		return &apiError{http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid."}
+	}
+}
+
+func (awsQueryProtocol) denied(principal, action, _ string) *apiError {
+	return &apiError{http.StatusForbidden, "AccessDenied", fmt.Sprintf(
+		"User: %s is not authorized to perform: %s because no identity-based policy allows the %s action", principal, action, action)}
+}
+
+func (awsQueryProtocol) throttled() *apiError {
+	return &apiError{http.StatusBadRequest, "Throttling", "Rate exceeded"}
+}
+
+func (awsQueryProtocol) failure(status int) *apiError {
+	code := map[int]string{
+		http.StatusBadRequest:         "ValidationError",
+		http.StatusForbidden:          "AccessDenied",
+		http.StatusTooManyRequests:    "Throttling",
+		http.StatusServiceUnavailable: "ServiceUnavailable",
+	}[status]
+	if code == "" {
+		code = "InternalFailure"
+	}
+	return &apiError{status, code, "An error has occurred (" + http.StatusText(status) + ")"}
+}
