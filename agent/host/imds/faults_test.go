@@ -177,6 +177,33 @@ func TestManyReadersOfAHangingServiceAllComeBack(t *testing.T) {
 	})
 }
 
+// Once a token is not taken any more, the next one is waited for as the first was.
+func TestManyReadersWhoseTokenExpiredAllComeBack(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, w *sim.World, c *imds.Client) {
+		if _, err := c.Get(t.Context(), "ami-id"); err != nil {
+			t.Fatal(err)
+		}
+		w.ExpireTokens()
+		fault(t, w, "imds/api/token", sim.Fault{Kind: sim.FaultHang})
+		var all sync.WaitGroup
+		read := func() {
+			start := time.Now()
+			if _, err := c.Get(t.Context(), "ami-id"); !errors.Is(err, facts.ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+			if took := time.Since(start); took > imds.DefaultTimeout {
+				t.Errorf("a reader came back after %v", took)
+			}
+		}
+		all.Go(read)
+		synctest.Wait() // it has had its 401 and waits for a token
+		for range 8 {
+			all.Go(read)
+		}
+		all.Wait()
+	})
+}
+
 // One path that hangs while there is no token yet must not hold up the others.
 func TestOnlyTheTokenIsWaitedForTogether(t *testing.T) {
 	bubble(t, sim.Options{}, func(t *testing.T, w *sim.World, c *imds.Client) {
