@@ -60,10 +60,7 @@ func onlyAssigns(stmt *syntax.Stmt) (names []string, ok bool) {
 	if !ok || stmt.Negated || stmt.Background || stmt.Coprocess || stmt.Disown || len(stmt.Redirs) > 0 {
 		return nil, false
 	}
-	for _, as := range call.Assigns {
-		if as.Append || as.Naked || as.Index != nil || as.Array != nil {
-			return nil, false
-		}
+	for _, as := range call.Assigns { // in POSIX neither "+=" nor arrays
 		names = append(names, as.Name.Value)
 	}
 	for i, word := range call.Args {
@@ -77,12 +74,8 @@ func onlyAssigns(stmt *syntax.Stmt) (names []string, ok bool) {
 	}
 	literal := true
 	syntax.Walk(call, func(n syntax.Node) bool {
-		switch n := n.(type) {
-		case nil, *syntax.CallExpr, *syntax.Assign, *syntax.Word, *syntax.Lit:
-		case *syntax.SglQuoted:
-			literal = literal && !n.Dollar
-		case *syntax.DblQuoted:
-			literal = literal && !n.Dollar
+		switch n.(type) {
+		case nil, *syntax.CallExpr, *syntax.Assign, *syntax.Word, *syntax.Lit, *syntax.SglQuoted, *syntax.DblQuoted:
 		default:
 			literal = false
 		}

@@ -35,8 +35,8 @@ func isShellOwned(name string) bool {
 }
 
 // steering lists the names, with those that start with "LD_", "DYLD_" or "GIT_",
-// by which a shell, the dynamic linker or an interpreter finds or runs code. Whoever may tag an instance must
-// not set them. An operator may, with a value.
+// by which a shell, the dynamic linker or an interpreter finds or runs code.
+// Whoever may tag an instance must not set them. An operator may, with a value.
 var steering = []string{
 	"BASH_ENV", "CDPATH", "ENV", "GCONV_PATH", "GLOBIGNORE", "HOME", "IFS",
 	"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "MAILPATH",
@@ -48,6 +48,21 @@ var steering = []string{
 func steers(name string) bool {
 	return slices.Contains(steering, name) || strings.HasPrefix(name, "LD_") ||
 		strings.HasPrefix(name, "DYLD_") || strings.HasPrefix(name, "GIT_")
+}
+
+// reserved is how the names begin that are ecsnode's, now and later.
+const reserved = "NODE_"
+
+// nodeJS are names that begin so and are Node.js's. What an operator's
+// containers run may need them.
+// https://nodejs.org/api/cli.html#environment-variables
+var nodeJS = []string{
+	"NODE_DEBUG", "NODE_DISABLE_COLORS", "NODE_ENV", "NODE_EXTRA_CA_CERTS", "NODE_ICU_DATA", "NODE_NO_WARNINGS", "NODE_OPTIONS",
+	"NODE_PATH", "NODE_PENDING_DEPRECATION", "NODE_REPL_HISTORY", "NODE_TLS_REJECT_UNAUTHORIZED", "NODE_USE_ENV_PROXY", "NODE_V8_COVERAGE",
+}
+
+func isReserved(name string) bool {
+	return strings.HasPrefix(name, reserved) && !slices.Contains(nodeJS, name)
 }
 
 // included reports whether a tag becomes a variable under t.

@@ -146,6 +146,8 @@ func TestWhatIsMissing(t *testing.T) {
 	noCluster.Cluster = ""
 	noRegion := inputs(map[string]string{})
 	noRegion.Instance.Region = ""
+	noZone := inputs(map[string]string{})
+	noZone.Instance.Zone = ""
 	env := func(p nodeconfig.Policy) nodeconfig.File {
 		return file(func(f *nodeconfig.File) { f.Values["E"] = value(`{{ tag "env" }}`, p, "dev") })
 	}
@@ -174,6 +176,10 @@ func TestWhatIsMissing(t *testing.T) {
 		"identity is never empty": {
 			file: tags(), in: noRegion,
 			want: "NODE_REGION: instance metadata has not told the region yet", waiting: true,
+		},
+		"an unknown zone is waited for": {
+			file: tags(), in: noZone,
+			want: "NODE_AVAILABILITY_ZONE: instance metadata has not told the availability zone yet", waiting: true,
 		},
 		"all at once, and a failure among it": {
 			file: env(nodeconfig.Fail), in: noCluster, waiting: true,
@@ -310,6 +316,20 @@ func TestATagThatOnlyAPatternLetsInIsLeftOutWhereItsNameIsNoGood(t *testing.T) {
 			[]string{"preload"},
 			nil,
 			`tag "preload" is left out: the variable "LD_PRELOAD" tells shells or the dynamic linker what to run, which is not for whoever may set a tag`,
+		},
+		"its name is kept for standard variables": {
+			"NODE_",
+			[]string{"*"},
+			[]string{"rack"},
+			nil,
+			`tag "rack" is left out: the variable "NODE_RACK" begins with NODE_, which is kept for standard variables; choose another`,
+		},
+		"it steers the C library": {
+			"GCONV_",
+			[]string{"*"},
+			[]string{"path"},
+			nil,
+			`tag "path" is left out: the variable "GCONV_PATH" tells shells or the dynamic linker what to run, which is not for whoever may set a tag`,
 		},
 		"it steers an interpreter": {
 			"NODE_",

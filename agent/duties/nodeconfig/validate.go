@@ -110,6 +110,10 @@ func (f File) validateTags(report func(path, message string)) {
 		report("tags.prefix", fmt.Sprintf("%q cannot start the name of a shell variable; expected letters, digits and _, and no digit first", p))
 		return
 	}
+	if strings.HasPrefix(f.Tags.Prefix, reserved) {
+		report("tags.prefix", fmt.Sprintf("%q begins with %s, which is kept for standard variables; expected another, such as %s", f.Tags.Prefix, reserved, defaultPrefix))
+		return
+	}
 	listed := facts.Tags{Source: facts.TagsFromIMDS, Values: map[string]string{}}
 	for _, key := range f.Tags.expected() {
 		listed.Values[key] = ""

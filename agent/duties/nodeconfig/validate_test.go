@@ -63,6 +63,28 @@ func TestWhatIsNotValid(t *testing.T) {
 		config nodeconfig.Config
 		want   []string
 	}{
+		"names that are kept for standard variables": {
+			of(func(f *nodeconfig.File) {
+				f.Values["NODE_RACK"] = x
+				f.Tags = nodeconfig.Tags{Prefix: "NODE_TAG_", Include: []string{"team"}}
+			}),
+			[]string{
+				"files.x.values.NODE_RACK: the name begins with NODE_, which is kept for standard variables; choose another",
+				`files.x.tags.prefix: "NODE_TAG_" begins with NODE_, which is kept for standard variables; expected another, such as TAG_`,
+			},
+		},
+		"a tag mapped to a name that is kept": {
+			tags(nodeconfig.Tags{Prefix: "TAG_", Names: map[string]string{"rack": "NODE_RACK"}}),
+			[]string{`files.x.tags: tag "rack": the variable "NODE_RACK" begins with NODE_, which is kept for standard variables; choose another: name another one for it in tags.names`},
+		},
+		"a choice of characters without a prefix": {
+			tags(nodeconfig.Tags{Include: []string{"team[12]"}}),
+			[]string{"files.x.tags.prefix: a pattern needs a prefix: without one, whoever may set a tag could set any variable"},
+		},
+		"an escaped character without a prefix": {
+			tags(nodeconfig.Tags{Include: []string{`te\am`}}),
+			[]string{"files.x.tags.prefix: a pattern needs a prefix: without one, whoever may set a tag could set any variable"},
+		},
 		"a relative directory": {
 			change(func(c *nodeconfig.Config) { c.Directory = "etc/c" }),
 			[]string{`directory: "etc/c" is not a plain absolute path; expected one such as /etc/container_config`},

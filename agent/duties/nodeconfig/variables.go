@@ -211,6 +211,8 @@ func refuseValueName(name string) string {
 		return "belongs to the shells: one of them sets it or refuses to"
 	case isStandard(name):
 		return "is taken by a standard variable"
+	case isReserved(name):
+		return "begins with " + reserved + ", which is kept for standard variables; choose another"
 	}
 	return ""
 }
