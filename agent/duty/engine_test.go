@@ -577,6 +577,36 @@ func TestPassRunsInOrderAndAgainWhatWasWoken(t *testing.T) {
 	})
 }
 
+// News may have to go from duty to duty, each before the one it comes from.
+func TestPassGoesOnUntilNewsHasReachedEveryDuty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const steps = 5
+		var cells [steps + 1]*cell.Cell[int]
+		for i := range cells {
+			cells[i] = cell.Comparable[int]()
+		}
+		var table []duty.Entry
+		for i := steps - 1; i >= 0; i-- { // the last step first
+			table = append(table, duty.Entry{Timeout: time.Second, On: []cell.Waker{cells[i]}, Duty: fn{fmt.Sprint("step", i), func(context.Context) (duty.Outcome, error) {
+				if v, ok := cells[i].Get(); ok {
+					cells[i+1].Set(v)
+				}
+				return duty.Outcome{}, nil
+			}}})
+		}
+		table = append(table, duty.Entry{Timeout: time.Second, Duty: fn{"source", func(context.Context) (duty.Outcome, error) {
+			cells[0].Set(7)
+			return duty.Outcome{}, nil
+		}}})
+		if err := newWorld().engine.Pass(t.Context(), table); err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := cells[steps].Get(); v != 7 {
+			t.Errorf("the last duty has %d", v)
+		}
+	})
+}
+
 func TestPassEndsThoughTwoDutiesFeedEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := cell.Comparable[int](), cell.Comparable[int]()
