@@ -71,6 +71,9 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if err != nil {
 		return out, d.keep(fmt.Errorf("cannot read the identity of the instance: %w", err), now)
 	}
+	if err := d.stored.machine.contradicts(identity.ID); err != nil {
+		return out, d.keep(err, now)
+	}
 	d.adopt(identity, now)
 	warning, err := d.readTags(ctx, cfg, now)
 	if warning != "" {
@@ -110,7 +113,7 @@ func (d *Duty) adopt(identity facts.Instance, now time.Time) {
 		known = d.stored.reading()
 	}
 	if known.ID != identity.ID {
-		d.pace = pace{} // another instance's
+		d.pace = pace{}
 		known = reading{}
 	}
 	identity.Tags = known.Tags

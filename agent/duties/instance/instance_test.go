@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -265,7 +266,62 @@ func TestAnotherInstanceInheritsNothing(t *testing.T) {
 	})
 }
 
-// The firmware is believed before the boot id, and IMDS before both.
+// Whoever answers at its address, such as a proxy or an emulator that was left
+// on.
+func TestMetadataThatContradictsTheFirmwareIsNotBelieved(t *testing.T) {
+	const contradiction = "cannot believe instance metadata: it says that this is " + otherID + ", and " + assetTag + " says " + id
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.SetInstance(sim.Instance{ID: otherID})
+		_, err := m.pass()
+		if want := contradiction + "; nothing is known of this instance: there is no " + storeFile; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		if i, published := m.published.Get(); published {
+			t.Errorf("published %+v", i)
+		}
+		if _, err := os.Stat(m.path(storeFile)); !os.IsNotExist(err) {
+			t.Errorf("it is on disk: %v", err)
+		}
+	})
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.good()
+		before, disk := m.now(), m.read(storeFile)
+		m.SetInstance(sim.Instance{ID: otherID})
+		for _, stays := range []string{
+			"; that of " + id + ", read 2000-01-01 00:00Z, is in force",
+			"; " + id + " from the disk cache, saved 2000-01-01 00:00Z, is in force",
+		} {
+			if _, err := m.pass(); err == nil || err.Error() != contradiction+stays {
+				t.Errorf("got  %v\nwant %s", err, contradiction+stays)
+			}
+			if diff := cmp.Diff(before, m.now()); diff != "" || m.read(storeFile) != disk {
+				t.Errorf("on disk is %s, published: %s", m.read(storeFile), diff)
+			}
+			m.boot("boot-2")
+		}
+		m.SetInstance(sim.Instance{})
+		m.good()
+	})
+}
+
+func TestOnlyAnInstanceIDInTheFirmwareContradictsMetadata(t *testing.T) {
+	for tag, contradicts := range map[string]bool{
+		"i-01234567": true, id: false, otherID: true,
+		"": false, "Not Specified": false, otherID + "0": false, "i-012345678": false, "x" + otherID: false,
+	} {
+		t.Run(tag, func(t *testing.T) {
+			bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+				m.write(assetTag, tag+"\n")
+				m.boot("boot-1")
+				if _, err := m.pass(); (err != nil) != contradicts {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}
+
+// Where the firmware does not say, IMDS is believed before the boot id.
 func TestIMDSDecidesWhoseTheDiskIs(t *testing.T) {
 	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
 		m.good()
@@ -339,6 +395,53 @@ func TestTheDiskIsWrittenOnNewsAndOnceAnHour(t *testing.T) {
 		if m.good(); !strings.Contains(m.read(storeFile), "staging") {
 			t.Error("news is not on disk")
 		}
+	})
+}
+
+func TestTheDiskIsWrittenWithoutNews(t *testing.T) {
+	for name, arrange := range map[string]func(m *machine){
+		"in another boot":       func(m *machine) { m.boot("boot-2") },
+		"dated from the future": func(m *machine) { m.redate("2000-01-01T00:10:00Z") },
+		"an hour old":           func(m *machine) { m.redate("1999-12-31T23:05:00Z") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+				m.good()
+				time.Sleep(5*time.Minute + 30*time.Second)
+				if m.good(); !strings.Contains(m.read(storeFile), `"saved_at": "2000-01-01T00:00:00Z"`) {
+					t.Fatalf("it was written for nothing: %s", m.read(storeFile))
+				}
+				arrange(m)
+				m.good()
+				boot := strings.TrimSpace(m.read(bootID))
+				for _, want := range []string{`"saved_at": "2000-01-01T00:05:30Z"`, `"boot_id": "` + boot + `"`} {
+					if got := m.read(storeFile); !strings.Contains(got, want) {
+						t.Errorf("it lacks %s: %s", want, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// redate makes the file on disk one that was saved then, and starts the agent
+// again in the same boot.
+func (m *machine) redate(at string) {
+	m.write(storeFile, strings.Replace(m.read(storeFile), "2000-01-01T00:00:00Z", at, 1))
+	m.boot("boot-1")
+}
+
+func TestWhatIsOnDiskIsForRootOnly(t *testing.T) {
+	bubble(t, sim.Options{}, func(t *testing.T, m *machine) {
+		m.good()
+		if info, err := os.Stat(filepath.Dir(m.path(storeFile))); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+		if err := os.Chmod(m.path(storeFile), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m.boot("boot-2")
+		m.good()
 		if info, err := os.Stat(m.path(storeFile)); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v, %v", info.Mode(), err)
 		}

@@ -50,6 +50,14 @@ type machine struct {
 	bootID     string // "" if it cannot be read
 }
 
+// contradicts returns why this machine is not the instance with the given id.
+func (m machine) contradicts(id string) error {
+	if m.instanceID == "" || m.instanceID == id {
+		return nil
+	}
+	return fmt.Errorf("cannot believe instance metadata: it says that this is %s, and %s says %s", id, assetTag, m.instanceID)
+}
+
 // load reads the file and looks at the machine. It is for the first pass.
 func (s *store) load(files fsx.FS) {
 	if tag, err := fsx.ReadTrimmed(files, assetTag); err == nil && instanceID.MatchString(tag) {
@@ -109,10 +117,10 @@ func (s *store) warnings() []string {
 }
 
 // save makes the file hold r, read at now, and writes only if that is news or
-// the file is old.
+// the file is old; one that is not there is as old as can be.
 func (s *store) save(files fsx.FS, r reading, now time.Time) error {
 	age := now.Sub(s.SavedAt)
-	if s.problem == nil && s.BootID == s.machine.bootID && s.Instance.Equal(r.Instance) && age >= 0 && age < resaveAfter {
+	if s.BootID == s.machine.bootID && s.Instance.Equal(r.Instance) && age >= 0 && age < resaveAfter {
 		return nil
 	}
 	f := saved{SavedAt: now.UTC().Round(0), TagsAt: r.tagsAt.UTC().Round(0), BootID: s.machine.bootID, Instance: r.Instance}

@@ -21,9 +21,21 @@ const (
 
 const (
 	pauseMin    = 2 * time.Second
-	pauseMax    = 2 * time.Minute
+	pauseSteps  = 6 // each twice as long as the one before: up to 128 s
 	freshEnough = 2 // intervals of the API: older tags are a failure
 )
+
+// That an instance has no tags is not believed at once while it is new: they
+// may be put on after its launch, and what the EC2 API tells is eventually
+// consistent.
+// https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+const (
+	noTagsWindow = 2 * time.Minute
+	noTagsSettle = 30 * time.Second // between two answers that say so
+	noTagsPace   = 15 * time.Second
+)
+
+var errNoTagsYet = fmt.Errorf("%w: ec2:DescribeTags lists no tags yet", facts.ErrUnavailable)
 
 // errNotEnabled is the one reason known for a 404.
 var errNotEnabled = errors.New("instance metadata has none (is InstanceMetadataTags enabled?)")
@@ -33,6 +45,7 @@ type pace struct {
 	next     time.Time
 	failures int // in a row, that may pass by themselves
 	err      error
+	noTags   time.Time // when it first said that there are no tags
 }
 
 // readTags brings the tags of the last reading up to date. What it cannot do is
@@ -55,6 +68,9 @@ func (d *Duty) readTags(ctx context.Context, cfg Config, now time.Time) (warning
 	}
 	if !now.Before(d.pace.next) {
 		values, err := d.TagAPI.Tags(ctx, d.last.Region, d.last.ID)
+		if err == nil && len(values) == 0 {
+			err = d.doubtNoTags(now)
+		}
 		d.pace = d.pace.after(err, now, d.started, time.Duration(cfg.TagsAPIInterval), d.last.ID)
 		if err == nil {
 			d.tagsRead(facts.TagsFromEC2, values, now)
@@ -80,6 +96,19 @@ func (d *Duty) judgeAPI(cfg Config, now time.Time) (warning string, err error) {
 	return "", problem
 }
 
+// doubtNoTags returns errNoTagsYet unless it is final that the API lists none.
+func (d *Duty) doubtNoTags(now time.Time) error {
+	if d.pace.noTags.IsZero() {
+		d.pace.noTags = now
+	}
+	had := d.last.Tags
+	known := had.Source != "" && len(had.Values) == 0
+	if known || now.Sub(d.started) >= noTagsWindow || now.Sub(d.pace.noTags) >= noTagsSettle {
+		return nil
+	}
+	return errNoTagsYet
+}
+
 func (d *Duty) tagsRead(source string, values map[string]string, now time.Time) {
 	d.last.Tags = facts.Tags{Source: source, Values: values}
 	d.last.tagsAt = now
@@ -100,21 +129,24 @@ func (d *Duty) keepTags(err error, now time.Time) error {
 // is young, then at every interval. All of it is spread over the fleet by id.
 func (p pace) after(err error, now, started time.Time, interval time.Duration, id string) pace {
 	p.err = err
-	if errors.Is(err, facts.ErrUnavailable) {
-		pause := pauseMin
-		for i := 0; i < p.failures && pause < pauseMax; i++ {
-			pause *= 2
-		}
-		pause = min(pause, pauseMax)
+	switch {
+	case errors.Is(err, errNoTagsYet):
+		p.failures = 0
+		p.next = now.Add(noTagsPace + when.Offset(id, noTagsPace/5))
+		return p
+	case errors.Is(err, facts.ErrUnavailable):
+		pause := pauseMin << min(p.failures, pauseSteps)
 		p.failures++
 		p.next = now.Add(pause + when.Offset(fmt.Sprintf("%s/%d", id, p.failures), pause))
 		return p
+	case err == nil:
+		p.noTags = time.Time{}
 	}
 	p.failures = 0
 	if now.Sub(started) < youngWindow {
 		interval = youngPace
 	}
-	tick := when.Splay(when.Every(max(interval, minAPIInterval)), id, interval).Next(now)
+	tick := when.Splay(when.Every(interval), id, interval).Next(now)
 	p.next = now.Add(tick.Sub(now)) // on the monotonic clock
 	return p
 }

@@ -172,8 +172,12 @@ func TestTheWaitForTheAgentIsNotAddedToThatForTheInstance(t *testing.T) {
 		m.start("")
 		m.write(agentDB, "state")
 		m.waits("the identity of the instance, which a registration must fit")
-		time.Sleep(30 * time.Second)
+		time.Sleep(28 * time.Second)
 		m.know(id)
+		if out, err := m.pass(); err == nil || out.Again != 2*time.Second {
+			t.Errorf("%+v, %v", out, err)
+		}
+		time.Sleep(2 * time.Second)
 		m.good("not registered, as far as is known: "+reset, unseen)
 	})
 }
@@ -181,8 +185,16 @@ func TestTheWaitForTheAgentIsNotAddedToThatForTheInstance(t *testing.T) {
 func TestARecordThatIsDamagedUnderTheRunningNode(t *testing.T) {
 	bubble(t, func(t *testing.T, m *machine) {
 		m.register()
+		record := m.saved()
 		m.write(file, "{")
 		m.SetAgentRunning(false)
+		m.good("last registered in web", stays+reset)
+		m.wantCluster("web")
+
+		m.write(file, record)
+		m.start(id)
+		m.good("last registered in web", stays+reset)
+		m.write(file, "{")
 		m.good("last registered in web", stays+reset)
 		m.wantCluster("web")
 	})
@@ -207,5 +219,7 @@ func TestAFirstRegistrationUnderWayIsNoWarning(t *testing.T) {
 		m.good("not registered: " + reset)
 		m.wantCluster("")
 		m.register()
+		m.SetAgentRunning(false)
+		m.good("last registered in web", stays+reset)
 	})
 }
