@@ -51,7 +51,7 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 				FS: files, Agent: ecsAgent, Instance: n.instance, Registration: n.registration, Off: ecsAgent.off,
 			},
 			When: n.every(func(c config.Config) when.Duration { return c.ECSAgent.Interval }), On: []cell.Waker{n.config, n.instance},
-			Timeout: 5 * sec, Gap: sec, Retry: duty.Retry{Max: min},
+			Timeout: 5 * sec, Retry: duty.Retry{Max: min},
 		},
 		{
 			Duty: &ecsconfig.Duty{
