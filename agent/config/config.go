@@ -11,6 +11,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
+	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
@@ -25,6 +26,7 @@ type Config struct {
 	ECSConfig  ecsconfig.Config  `yaml:"ecs_config" help:"The block of /etc/ecs/ecs.config that ecsnode owns."`
 	Instance   instance.Config   `yaml:"instance" help:"How instance metadata and tags are read."`
 	ECSAgent   ECSAgent          `yaml:"ecs_agent" help:"How the ECS agent on this node is asked what it is registered as."`
+	Upgrade    upgrade.Config    `yaml:"upgrade" help:"Packages that are upgraded at boot, before the ECS agent starts."`
 	Units      units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
 	Boot       Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
 }
@@ -49,6 +51,7 @@ func Default() Config {
 		ECSConfig:  ecsconfig.Default(),
 		Instance:   instance.Default(),
 		ECSAgent:   ECSAgent{Interval: when.Duration(defaultAgentInterval)},
+		Upgrade:    upgrade.Default(),
 		Units:      units.Default(),
 		Boot:       Boot{Budget: when.Duration(defaultBudget)},
 	}

@@ -214,6 +214,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.NodeConfig.Validate(report("node_config"))
 	c.ECSConfig.Validate(report("ecs_config"))
 	c.Instance.Validate(report("instance"))
+	c.Upgrade.Validate(report("upgrade"))
 	root := report("")
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {
 		root("cluster", problem)

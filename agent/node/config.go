@@ -14,6 +14,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
+	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -90,6 +91,10 @@ func (n *Node) ecsConfig() cell.Reader[ecsconfig.Config] {
 
 func (n *Node) instanceConfig() cell.Reader[instance.Config] {
 	return cell.View(n.config, func(e *effective) instance.Config { return e.Instance })
+}
+
+func (n *Node) upgradeConfig() cell.Reader[upgrade.Config] {
+	return cell.View(n.config, func(e *effective) upgrade.Config { return e.Upgrade })
 }
 
 func (n *Node) unitsConfig() cell.Reader[units.Config] {

@@ -64,6 +64,7 @@ type Node struct {
 	holds        *cell.Cell[holds]
 	passAsked    *cell.Cell[string] // id of the latest request for a pass
 	established  *cell.Cell[time.Time]
+	packages     *cell.Cell[facts.Inputs]
 
 	hosts  hosts
 	notify notifier
@@ -108,6 +109,7 @@ func New(opts Options) (*Node, error) {
 		holds:        cell.New(holds.equal),
 		passAsked:    cell.Comparable[string](),
 		established:  cell.New(time.Time.Equal),
+		packages:     cell.New(facts.Inputs.Equal),
 	}
 	n.id, n.bootID = n.machine()
 	if n.hosts, err = newHosts(opts); err != nil {
