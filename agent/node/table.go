@@ -4,10 +4,13 @@ import (
 	"context"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/duties/agentstate"
+	"github.com/ecsnode/ecsnode/agent/duties/cloudinit"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/instancehealth"
@@ -18,6 +21,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/host/agentdata"
 	"github.com/ecsnode/ecsnode/agent/host/packages"
 	"github.com/ecsnode/ecsnode/agent/status"
 	"github.com/ecsnode/ecsnode/agent/when"
@@ -33,7 +37,7 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 	sec, min := time.Second, time.Minute
 	etc := path.Dir(n.opts.Config)
 	ecsAgent := &agent{n: n}
-	entries := []duty.Entry{
+	sources := []duty.Entry{
 		{
 			Duty: configDuty{n, files}, When: when.Every(30 * sec), Timeout: 10 * sec,
 			On: []cell.Waker{n.instance}, Stream: n.watch(etc, etc+"/conf.d"), Gap: 200 * time.Millisecond, Identity: true, Core: true,
@@ -49,6 +53,8 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 			When: n.every(func(c config.Config) when.Duration { return c.Instance.Interval }), On: []cell.Waker{n.config},
 			Timeout: 20 * sec, Gap: sec, Retry: duty.Retry{Max: min}, Core: true,
 		},
+	}
+	identity := []duty.Entry{
 		{
 			Duty: &registration.Duty{
 				FS: files, Agent: ecsAgent, Instance: n.instance, Registration: n.registration, Off: ecsAgent.off,
@@ -76,9 +82,25 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 		},
 	}
 	if n.scratch() {
-		return entries
+		return slices.Concat(sources, identity)
 	}
-	return append(entries, n.machineTable(p, files, out)...)
+	return slices.Concat(sources, n.beforeIdentity(files, out), identity, n.machineTable(p, files, out))
+}
+
+// beforeIdentity is what must be right about the machine before the node may
+// take itself for what metadata and tags say.
+func (n *Node) beforeIdentity(files fsx.FS, out outside) []duty.Entry {
+	return []duty.Entry{
+		{
+			Duty: &cloudinit.Duty{FS: files, Metadata: n.hosts.imds}, When: when.Every(time.Minute),
+			Timeout: 10 * time.Second, Retry: duty.Retry{Max: time.Minute}, Identity: true,
+		},
+		{
+			Duty: &agentstate.Duty{FS: files, Instance: n.instance, Cluster: n.cluster, Data: agentdata.New(n.disk.Root()), Manager: out.manager},
+			When: when.Every(time.Minute), On: []cell.Waker{n.instance, n.cluster},
+			Timeout: 10 * time.Second, Retry: duty.Retry{Max: time.Minute}, Identity: true, Changes: true,
+		},
+	}
 }
 
 // machineTable is what is done to the machine beside files.

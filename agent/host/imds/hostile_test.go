@@ -74,7 +74,7 @@ func TestAListOfTagsCannotLeadElsewhere(t *testing.T) {
 }
 
 func TestATokenThatMakesNoSenseIsNotKept(t *testing.T) {
-	for name, bad := range map[string]script{
+	for name, bad := range map[string]struct{ token, ttl string }{
 		"that cannot be sent":       {token: "bad\r\ntoken"},
 		"that is empty":             {token: ""},
 		"that is a page":            {token: strings.Repeat("x", 1025)},
