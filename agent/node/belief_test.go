@@ -127,10 +127,16 @@ func TestTagsThatComeAfterTheLaunch(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.AfterFunc(10*time.Second, func() { _ = r.world.SetTags(map[string]string{"cluster": "web", "env": "prod"}) })
-		if err := r.node().Boot(t.Context()); err != nil {
+		defer r.daemon()()
+		r.pass(9 * time.Second)
+		if got := r.read(ecsConfig); strings.Contains(got, "ECS_CLUSTER") || r.node().Ready() == nil {
+			t.Errorf("a default stood in for a tag that was to come:\n%s", got)
+		}
+		r.pass(11 * time.Second)
+		r.want(ecsConfig, "ECS_CLUSTER=web\n")
+		if err := r.node().Ready(); err != nil {
 			t.Error(err)
 		}
-		r.want(ecsConfig, "ECS_CLUSTER=web\n")
 	})
 }
 
