@@ -30,7 +30,8 @@ type Unit struct {
 	Started, Stopped time.Time
 	// Enabled is the UnitFileState: "enabled", "disabled", "masked", "static".
 	Enabled string
-	// Argv is the command of the first ExecStart=; empty for other units.
+	// Argv is the command of the first ExecStart=, its variables replaced; empty
+	// for other units.
 	Argv []string
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
@@ -49,7 +50,7 @@ func readDB(name string) (state facts.AgentState, err error) {
 		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return f, nil },
 	})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bbolterrors.ErrTimeout):
 		return state, fmt.Errorf("%w: the ECS agent has it locked", facts.ErrUnavailable)
 	case err != nil:
 		return state, fmt.Errorf("%w: %w", errDamaged, err)

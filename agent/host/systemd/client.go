@@ -273,13 +273,3 @@ func (p properties) invocation() string {
 	id, _ := p["InvocationID"].([]byte)
 	return hex.EncodeToString(id)
 }
-
-// argv reads ExecStart, a(sasbttttuii).
-func (p properties) argv() []string {
-	commands, _ := p["ExecStart"].([][]any)
-	if len(commands) == 0 || len(commands[0]) < 2 {
-		return nil
-	}
-	argv, _ := commands[0][1].([]string)
-	return argv
-}
