@@ -19,13 +19,16 @@ export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --match 'v*' --always --dirty --abbrev=12 2>/dev/null || echo devel)
 
-.PHONY: build test lint fmt demo bench size reproducible setup setup-build setup-test setup-lint clean help
+.PHONY: build test e2e lint fmt demo bench size reproducible setup setup-build setup-test setup-lint clean help
 
 build: setup-build ## build bin/ecsnode and bin/ecsnode-sim: static, stripped, reproducible
 	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./agent/cmd/...
 
 test: setup-test ## run every test with the race detector
 	@scripts/test.sh
+
+e2e: build ## run the cases on real nodes with systemd, Docker and dnf; needs root
+	@scripts/testnode/e2e.sh
 
 lint: setup-lint ## look for mistakes: gofumpt, vet, staticcheck, shellcheck, tidy modules
 	@scripts/lint.sh
@@ -55,4 +58,4 @@ clean: ## remove what was built
 	rm -rf bin dist .cache
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile

@@ -110,6 +110,9 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{"boot asks AWS", "ecsnode-boot.service", "network-online.target"},
 		{"boot may act on docker", "ecsnode-boot.service", "docker.service"},
 		{"the agent reads what boot writes", "ecs.service", "ecsnode-boot.service"},
+		{"write_files of user data counts", "ecsnode-early.service", "cloud-init.service"},
+		{"volumes come before what is kept on them", "docker.service", "ecsnode-early.service"},
+		{"volumes come before what is kept on them", "containerd.service", "ecsnode-early.service"},
 	} {
 		if o.path(c.later, c.earlier) == nil {
 			t.Errorf("%s does not wait for %s: %s", c.later, c.earlier, c.why)
@@ -126,6 +129,7 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{"a daemon that does not get ready would hold the agent", "ecs.service", "ecsnode.service"},
 		{"a notice that comes while user data runs would go unseen", "ecsnode.service", "cloud-final.service"},
 		{"a notice that comes while boot runs would go unseen", "ecsnode.service", "ecsnode-boot.service"},
+		{"Docker would wait for the network that is asked", "ecsnode-early.service", "cloud-config.service"},
 	} {
 		if p := o.path(c.later, c.earlier); p != nil {
 			t.Errorf("%s: %s", strings.Join(p, " -> "), c.why)

@@ -71,6 +71,10 @@ func TestTimes(t *testing.T) {
 	if d := boot.duration(t, "Service.TimeoutStartSec") - budget; d < 15*time.Second || d > time.Minute {
 		t.Errorf("ecsnode-boot.service: TimeoutStartSec is %v over the budget of boot, want 15s to 1m", d)
 	}
+	budget = time.Duration(config.Default().Boot.EarlyBudget)
+	if d := units["ecsnode-early.service"].duration(t, "Service.TimeoutStartSec") - budget; d < 15*time.Second || d > time.Minute {
+		t.Errorf("ecsnode-early.service: TimeoutStartSec is %v over the early budget, want 15s to 1m", d)
+	}
 	if d := units["ecsnode.service"].duration(t, "Service.WatchdogSec"); d < 4*status.Heartbeat {
 		t.Errorf("ecsnode.service: WatchdogSec=%v is too close to the heartbeat of %v", d, status.Heartbeat)
 	}
@@ -82,7 +86,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// Boot and the daemon run the same duties.
+// Early, boot and the daemon run the same duties.
 func TestOneSandbox(t *testing.T) {
 	t.Parallel()
 	apart := []string{
@@ -103,7 +107,9 @@ func TestOneSandbox(t *testing.T) {
 	if len(want) < 20 {
 		t.Errorf("ecsnode.service has a sandbox of %d settings only: %v", len(want), want)
 	}
-	if diff := cmp.Diff(want, sandbox(units["ecsnode-boot.service"])); diff != "" {
-		t.Errorf("the sandboxes differ (- daemon, + boot):\n%s", diff)
+	for _, name := range []string{"ecsnode-boot.service", "ecsnode-early.service"} {
+		if diff := cmp.Diff(want, sandbox(units[name])); diff != "" {
+			t.Errorf("the sandboxes differ (- daemon, + %s):\n%s", name, diff)
+		}
 	}
 }

@@ -7,11 +7,13 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
+	"github.com/ecsnode/ecsnode/agent/duties/volumes"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
@@ -26,6 +28,8 @@ type Config struct {
 	ECSConfig  ecsconfig.Config  `yaml:"ecs_config" help:"The block of /etc/ecs/ecs.config that ecsnode owns."`
 	Instance   instance.Config   `yaml:"instance" help:"How instance metadata and tags are read."`
 	ECSAgent   ECSAgent          `yaml:"ecs_agent" help:"How the ECS agent on this node is asked what it is registered as."`
+	Volumes    volumes.Config    `yaml:"volumes" help:"Extra EBS volumes by name, mounted before Docker starts."`
+	DaemonJSON daemonjson.Config `yaml:"daemon_json" help:"Keys of Docker's daemon.json that ecsnode keeps."`
 	Upgrade    upgrade.Config    `yaml:"upgrade" help:"Packages that are upgraded at boot, before the ECS agent starts."`
 	Units      units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
 	Boot       Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
@@ -40,6 +44,7 @@ type ECSAgent struct {
 // Boot bounds the boot phase.
 type Boot struct {
 	Budget         when.Duration `yaml:"budget" help:"How long boot may take, in all, before it goes on without what is not settled."`
+	EarlyBudget    when.Duration `yaml:"early_budget" help:"The same for what must be there before Docker starts: volumes that are attached late."`
 	UnhealthyAfter when.Duration `yaml:"unhealthy_after" help:"How long after its boot a node that does not find out what it is reports itself unhealthy to Auto Scaling, which replaces it; 0: it waits."`
 }
 
@@ -51,9 +56,11 @@ func Default() Config {
 		ECSConfig:  ecsconfig.Default(),
 		Instance:   instance.Default(),
 		ECSAgent:   ECSAgent{Interval: when.Duration(defaultAgentInterval)},
+		Volumes:    volumes.Default(),
+		DaemonJSON: daemonjson.Default(),
 		Upgrade:    upgrade.Default(),
 		Units:      units.Default(),
-		Boot:       Boot{Budget: when.Duration(defaultBudget)},
+		Boot:       Boot{Budget: when.Duration(defaultBudget), EarlyBudget: when.Duration(defaultEarlyBudget)},
 	}
 }
 

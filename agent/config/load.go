@@ -22,6 +22,7 @@ const (
 
 const (
 	defaultBudget        = 2 * time.Minute
+	defaultEarlyBudget   = 150 * time.Second
 	defaultAgentInterval = 30 * time.Second
 )
 
@@ -214,6 +215,8 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.NodeConfig.Validate(report("node_config"))
 	c.ECSConfig.Validate(report("ecs_config"))
 	c.Instance.Validate(report("instance"))
+	c.Volumes.Validate(report("volumes"))
+	c.DaemonJSON.Validate(report("daemon_json"))
 	c.Upgrade.Validate(report("upgrade"))
 	root := report("")
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {
@@ -227,6 +230,9 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	}
 	if d := time.Duration(c.Boot.Budget); d < time.Second {
 		root("boot.budget", fmt.Sprintf("%v is too short: expected at least 1s", d))
+	}
+	if d := time.Duration(c.Boot.EarlyBudget); d < time.Second {
+		root("boot.early_budget", fmt.Sprintf("%v is too short: expected at least 1s", d))
 	}
 	if d := time.Duration(c.Boot.UnhealthyAfter); d != 0 && d <= time.Duration(c.Boot.Budget) {
 		root("boot.unhealthy_after", fmt.Sprintf("%v is too short: expected more than boot.budget (%v), or 0", d, c.Boot.Budget))

@@ -10,11 +10,13 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
+	"github.com/ecsnode/ecsnode/agent/duties/volumes"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -91,6 +93,14 @@ func (n *Node) ecsConfig() cell.Reader[ecsconfig.Config] {
 
 func (n *Node) instanceConfig() cell.Reader[instance.Config] {
 	return cell.View(n.config, func(e *effective) instance.Config { return e.Instance })
+}
+
+func (n *Node) volumesConfig() cell.Reader[volumes.Config] {
+	return cell.View(n.config, func(e *effective) volumes.Config { return e.Volumes })
+}
+
+func (n *Node) daemonJSONConfig() cell.Reader[daemonjson.Config] {
+	return cell.View(n.config, func(e *effective) daemonjson.Config { return e.DaemonJSON })
 }
 
 func (n *Node) upgradeConfig() cell.Reader[upgrade.Config] {

@@ -65,6 +65,8 @@ type Node struct {
 	passAsked    *cell.Cell[string] // id of the latest request for a pass
 	established  *cell.Cell[time.Time]
 	packages     *cell.Cell[facts.Inputs]
+	daemonJSON   *cell.Cell[facts.Inputs]
+	volumes      *cell.Cell[facts.Volumes]
 
 	hosts  hosts
 	notify notifier
@@ -110,6 +112,8 @@ func New(opts Options) (*Node, error) {
 		passAsked:    cell.Comparable[string](),
 		established:  cell.New(time.Time.Equal),
 		packages:     cell.New(facts.Inputs.Equal),
+		daemonJSON:   cell.New(facts.Inputs.Equal),
+		volumes:      cell.Comparable[facts.Volumes](),
 	}
 	n.id, n.bootID = n.machine()
 	if n.hosts, err = newHosts(opts); err != nil {

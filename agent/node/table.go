@@ -11,6 +11,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/duties/agentstate"
 	"github.com/ecsnode/ecsnode/agent/duties/cloudinit"
+	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/instancehealth"
@@ -18,10 +19,13 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/registration"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
+	"github.com/ecsnode/ecsnode/agent/duties/volumes"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/host/agentdata"
+	"github.com/ecsnode/ecsnode/agent/host/blockdev"
+	"github.com/ecsnode/ecsnode/agent/host/docker"
 	"github.com/ecsnode/ecsnode/agent/host/packages"
 	"github.com/ecsnode/ecsnode/agent/status"
 	"github.com/ecsnode/ecsnode/agent/when"
@@ -84,7 +88,7 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 	if n.scratch() {
 		return slices.Concat(sources, identity)
 	}
-	return slices.Concat(sources, n.beforeIdentity(files, out), identity, n.machineTable(p, files, out))
+	return slices.Concat(sources, n.beforeIdentity(files, out), identity, n.beforeDocker(files, out), n.machineTable(p, files, out))
 }
 
 // beforeIdentity is what must be right about the machine before the node may
@@ -103,6 +107,29 @@ func (n *Node) beforeIdentity(files fsx.FS, out outside) []duty.Entry {
 	}
 }
 
+// beforeDocker is what must be there when Docker starts.
+func (n *Node) beforeDocker(files fsx.FS, out outside) []duty.Entry {
+	sec, min := time.Second, time.Minute
+	devices := blockdev.New(out.manager)
+	return []duty.Entry{
+		{
+			Duty: &volumes.Duty{FS: files, Config: n.volumesConfig(), Devices: devices, Maker: devices, Volumes: n.volumes},
+			When: when.Every(min), On: []cell.Waker{n.config}, Timeout: 30 * sec, Retry: duty.Retry{Max: min}, Changes: true,
+		},
+		{
+			Duty: dockerHoldDuty{n, files}, When: when.Every(min), On: []cell.Waker{n.volumes}, Timeout: 5 * sec, Changes: true,
+		},
+		{
+			Duty: &daemonjson.Duty{
+				FS: files, Config: n.daemonJSONConfig(), Instance: n.instance, Cluster: n.cluster,
+				Manager: out.manager, Validator: docker.Dockerd{}, Inputs: n.daemonJSON,
+			},
+			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster},
+			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Changes: true,
+		},
+	}
+}
+
 // machineTable is what is done to the machine beside files.
 func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
 	sec, min := time.Second, time.Minute
@@ -116,9 +143,10 @@ func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
 		{
 			Duty: &units.Duty{
 				FS: files, Config: n.unitsConfig(), Manager: out.manager, Engine: n.hosts.docker, Agent: &agent{n: n},
-				Wanted: []cell.Reader[facts.Inputs]{n.packages}, Identity: n.established, Boot: p == booting, BootID: n.bootID,
+				Wanted: []cell.Reader[facts.Inputs]{n.packages, n.daemonJSON}, Identity: n.established,
+				Held: n.dockerHeld, Boot: p == booting, BootID: n.bootID,
 			},
-			When: when.Every(min), On: []cell.Waker{n.config, n.established, n.packages},
+			When: when.Every(min), On: []cell.Waker{n.config, n.established, n.packages, n.daemonJSON, n.volumes},
 			Stream: func(ctx context.Context, wake func()) error {
 				return n.hosts.units.Watch(ctx, wake, units.Docker, units.Containerd, units.ECS)
 			},

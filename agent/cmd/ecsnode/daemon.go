@@ -40,6 +40,26 @@ Exit status: 0 all well, 1 something is left undone.`,
 	}
 }
 
+func (a *app) earlyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "early",
+		Short: "Make right what must be there before Docker starts (ecsnode-early.service)",
+		Long: `early mounts volumes and writes daemon.json, from the configuration as it stands
+and what was last known about the instance. It asks no network. It waits for
+volumes until the budget (setting boot.early_budget) is spent.
+
+Exit status: 0 all well, 1 something is left undone.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			n, err := a.nodeWith(a.logger(slog.LevelInfo))
+			if err != nil {
+				return err
+			}
+			return n.Early(cmd.Context())
+		},
+	}
+}
+
 func (a *app) readyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ready",
@@ -61,6 +81,20 @@ not undo it: the last good files are those of this node.`,
 				return err
 			}
 			return n.Ready()
+		},
+	})
+	cmd.AddCommand(&cobra.Command{
+		Use:   "docker",
+		Short: "Whether Docker may start, as far as its volumes go",
+		Long: `docker exits 1, with the reason, while a volume is missing that Docker must have
+and that holds it back, and 0 otherwise.`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			n, err := a.node()
+			if err != nil {
+				return err
+			}
+			return n.ReadyDocker()
 		},
 	})
 	return cmd

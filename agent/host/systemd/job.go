@@ -68,11 +68,10 @@ func (c *Client) runJob(ctx context.Context, cmd facts.Command) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan string, 1)
-	if _, err := conn.StartTransientUnitContext(ctx, unitOf(cmd.Name), "fail", jobProperties(cmd, c.outputOf(cmd.Name)), done); err != nil {
-		return classify(err)
-	}
-	return await(ctx, done)
+	// Not waited for: a command that fails at once may count as a failed start,
+	// and what came of it is told by Job.
+	_, err = conn.StartTransientUnitContext(ctx, unitOf(cmd.Name), "fail", jobProperties(cmd, c.outputOf(cmd.Name)), nil)
+	return classify(err)
 }
 
 func notPlain(r rune) bool {
@@ -86,9 +85,9 @@ func jobProperties(cmd facts.Command, output string) []systemd.Property {
 		return systemd.Property{Name: name, Value: dbus.MakeVariant(value)}
 	}
 	type exec struct {
-		Path          string
-		Argv          []string
-		IgnoreFailure bool
+		Path  string
+		Argv  []string
+		Flags []string
 	}
 	props := []systemd.Property{
 		set("Description", "ecsnode job: "+cmd.Name),
@@ -96,7 +95,7 @@ func jobProperties(cmd facts.Command, output string) []systemd.Property {
 		// ended, so that its result can be read.
 		set("Type", "exec"),
 		set("RemainAfterExit", true),
-		set("ExecStart", []exec{{cmd.Argv[0], cmd.Argv, false}}),
+		set("ExecStartEx", []exec{{cmd.Argv[0], cmd.Argv, []string{"no-env-expand"}}}), // a "$" is one
 		set("StandardOutputFileToAppend", output), // and standard error, which inherits it
 		set("UMask", uint32(0o077)),
 	}
