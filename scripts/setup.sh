@@ -20,6 +20,7 @@ needs() {
 		test             dash             command -v dash
 		test             busybox          command -v busybox
 		test             systemd          command -v systemd-analyze
+		test             iptables         command -v iptables
 		lint             shellcheck       command -v shellcheck
 	END
 }

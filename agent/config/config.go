@@ -9,6 +9,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
@@ -31,6 +32,7 @@ type Config struct {
 	Volumes    volumes.Config    `yaml:"volumes" help:"Extra EBS volumes by name, mounted before Docker starts."`
 	DaemonJSON daemonjson.Config `yaml:"daemon_json" help:"Keys of Docker's daemon.json that ecsnode keeps."`
 	Upgrade    upgrade.Config    `yaml:"upgrade" help:"Packages that are upgraded at boot, before the ECS agent starts."`
+	Guard      guard.Config      `yaml:"guard" help:"Keeps containers from instance metadata and the role of the instance."`
 	Units      units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
 	Boot       Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
 }
@@ -59,6 +61,7 @@ func Default() Config {
 		Volumes:    volumes.Default(),
 		DaemonJSON: daemonjson.Default(),
 		Upgrade:    upgrade.Default(),
+		Guard:      guard.Default(),
 		Units:      units.Default(),
 		Boot:       Boot{Budget: when.Duration(defaultBudget), EarlyBudget: when.Duration(defaultEarlyBudget)},
 	}

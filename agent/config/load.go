@@ -218,6 +218,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.Volumes.Validate(report("volumes"))
 	c.DaemonJSON.Validate(report("daemon_json"))
 	c.Upgrade.Validate(report("upgrade"))
+	c.Guard.Validate(report("guard"))
 	root := report("")
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {
 		root("cluster", problem)

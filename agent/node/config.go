@@ -12,6 +12,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
@@ -105,6 +106,14 @@ func (n *Node) daemonJSONConfig() cell.Reader[daemonjson.Config] {
 
 func (n *Node) upgradeConfig() cell.Reader[upgrade.Config] {
 	return cell.View(n.config, func(e *effective) upgrade.Config { return e.Upgrade })
+}
+
+func (n *Node) guardConfig() cell.Reader[guard.Config] {
+	return cell.View(n.config, func(e *effective) guard.Config { return e.Guard })
+}
+
+func (n *Node) awsvpcBlocked() cell.Reader[bool] {
+	return cell.View(n.config, func(e *effective) bool { b := e.ECSConfig.AWSVPCBlockIMDS; return b != nil && *b })
 }
 
 func (n *Node) unitsConfig() cell.Reader[units.Config] {

@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instancehealth"
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/host/iptables"
 )
 
 // manager is the service manager of the node; systemd.Client but for dry runs
@@ -30,22 +32,26 @@ type outside struct {
 	ecs         ecsconfig.AttributePutter
 	autoscaling instancehealth.AutoScaling
 	manager     manager
+	filter      guard.Filter
 }
 
 // outside returns the real things.
-func (n *Node) outside() outside { return outside{n.hosts.ecs, n.hosts.autoscaling, n.hosts.manager} }
+func (n *Node) outside() outside {
+	return outside{n.hosts.ecs, n.hosts.autoscaling, n.hosts.manager, &iptables.Filter{}}
+}
 
 // recorder stands for the outside in a dry run: what only looks is passed on,
 // what changes something is noted.
 type recorder struct {
 	manager
-	calls []string
+	filter guard.Filter
+	calls  []string
 }
 
 // dry returns an outside that changes nothing, and its record.
 func (n *Node) dry() (outside, *recorder) {
-	r := &recorder{manager: n.hosts.manager}
-	return outside{r, r, r}, r
+	r := &recorder{manager: n.hosts.manager, filter: &iptables.Filter{}}
+	return outside{r, r, r, r}, r
 }
 
 func (r *recorder) note(format string, args ...any) error {
@@ -63,6 +69,13 @@ func (r *recorder) PutAttributes(_ context.Context, ci facts.ContainerInstance, 
 
 func (r *recorder) ReportUnhealthy(_ context.Context, _, instanceID string) error {
 	return r.note("autoscaling:SetInstanceHealth Unhealthy for %s", instanceID)
+}
+
+// Rules implements guard.Filter.
+func (r *recorder) Rules(v facts.IPVersion) ([]facts.MetadataRule, error) { return r.filter.Rules(v) }
+
+func (r *recorder) Replace(v facts.IPVersion, rules []facts.MetadataRule) error {
+	return r.note("iptables: %d rules about instance metadata over IPv%d", len(rules), v)
 }
 
 func (r *recorder) Enqueue(_ context.Context, name string) error { return r.note("start %s", name) }

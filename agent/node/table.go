@@ -13,6 +13,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/cloudinit"
 	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/instancehealth"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
@@ -151,6 +152,11 @@ func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
 				return n.hosts.units.Watch(ctx, wake, units.Docker, units.Containerd, units.ECS)
 			},
 			Timeout: 3 * min, Gap: sec, Retry: duty.Retry{Max: min}, Changes: true,
+		},
+		{
+			Duty: &guard.Duty{Config: n.guardConfig(), Filter: out.filter, Engine: n.hosts.docker, AwsvpcBlocked: n.awsvpcBlocked()},
+			When: when.Every(min), On: []cell.Waker{n.config}, Stream: n.hosts.docker.Watch,
+			Timeout: 30 * sec, Gap: sec, Retry: duty.Retry{Max: min}, Changes: true,
 		},
 		{
 			Duty: &instancehealth.Duty{
