@@ -123,5 +123,5 @@ func (n *Node) ReadyDocker() error {
 	if h.BootID != n.bootID {
 		return nil
 	}
-	return fmt.Errorf("Docker is held back: %s", h.Why)
+	return fmt.Errorf("docker is held back: %s", h.Why)
 }

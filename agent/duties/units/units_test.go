@@ -19,12 +19,11 @@ import (
 
 // systemd is a service manager with Docker's start limit and PartOf.
 type systemd struct {
-	units   map[string]facts.Unit
-	orders  []string
-	runs    int
-	starts  []time.Time // of Docker
-	broken  map[string]string
-	pending map[string]bool
+	units  map[string]facts.Unit
+	orders []string
+	runs   int
+	starts []time.Time // of Docker
+	broken map[string]string
 }
 
 func newSystemd() *systemd {

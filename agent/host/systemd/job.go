@@ -96,7 +96,7 @@ func jobProperties(cmd facts.Command, output string) []systemd.Property {
 		set("Type", "exec"),
 		set("RemainAfterExit", true),
 		set("ExecStartEx", []exec{{cmd.Argv[0], cmd.Argv, []string{"no-env-expand"}}}), // a "$" is one
-		set("StandardOutputFileToAppend", output), // and standard error, which inherits it
+		set("StandardOutputFileToAppend", output),                                      // and standard error, which inherits it
 		set("UMask", uint32(0o077)),
 	}
 	if len(cmd.Env) > 0 {

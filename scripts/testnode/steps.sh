@@ -1,0 +1,221 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # node, own_node, shared_node, testnode and work are set where this is read
+# The words that cases are written in. A step that does not hold ends its case.
+# $node is the case's node.
+
+fail() {
+	echo "$*" >&2
+	return 1
+}
+
+# not COMMAND... where "!" would end nothing.
+not() {
+	if "$@"; then
+		fail "must not hold: $*"
+	fi
+}
+
+# within SECONDS COMMAND... the command succeeds. What it said last is shown if
+# it does not.
+within() {
+	local began=${EPOCHREALTIME/[.,]/} tenths
+	if await "$@"; then
+		tenths=$(((${EPOCHREALTIME/[.,]/} - began) / 100000))
+		echo "after $((tenths / 10)).$((tenths % 10)) s: ${*:2}"
+	else
+		"${@:2}" || fail "not within $1 s: ${*:2}"
+	fi
+}
+
+# at SECONDS sleeps until that long after the node was switched on.
+at() {
+	local left=$((switched_on + $1 - SECONDS))
+	if ((left > 0)); then
+		sleep "$left"
+	fi
+}
+
+# ---- the node -----------------------------------------------------------
+
+# new_node makes a node that is off, a new instance tagged cluster=web and
+# env=prod. Standard input is its ecsnode.yaml.
+new_node() {
+	use "$own_node"
+	before=0
+	"$testnode/node.sh" create "$node"
+	put /etc/ecsnode/ecsnode.yaml
+}
+
+# running_node is for cases that neither reboot the node nor leave anything
+# behind: one in the cluster web that runs well, and that other cases have used.
+running_node() {
+	use "$shared_node"
+	before=0
+	if [[ -d $work/$node ]] && ! runs_as_new; then
+		"$testnode/node.sh" rm "$node"
+	fi
+	if [[ ! -d $work/$node ]]; then
+		"$testnode/node.sh" create "$node"
+		echo "cluster: '{{ tag \"cluster\" }}'" | put /etc/ecsnode/ecsnode.yaml
+		boot
+		within 30 joined web
+	fi
+	before=$(ecs_starts)
+}
+
+# runs_as_new tells whether cases left nothing behind that matters to the next.
+runs_as_new() {
+	[[ $(sim GET tags) == '{"cluster":"web","env":"prod"}' && $(sim GET faults) == '{}' ]] &&
+		[[ $(on systemctl is-system-running) == running && $(on rpm -q ecs-init) == ecs-init-1.0-1.noarch ]] &&
+		[[ -z $(on docker ps --all --quiet) ]] &&
+		joined web
+}
+
+use() {
+	node=$1
+	echo "$node" >"$result.node"
+}
+
+put() { "$testnode/node.sh" put "$node" "$1"; }   # before its first boot: standard input becomes that file
+user_data() { put /var/lib/cloud/user-data; }     # standard input is the script that cloud-init runs
+write() { on install -D -m 644 /dev/stdin "$1"; } # standard input becomes that file of a node that is on
+on() { "$testnode/node.sh" exec "$node" "$@"; }   # run a command on it, in its directory /
+attach() { "$testnode/node.sh" attach "$node" "$@"; } # attach xvdcz 64M
+detach() { "$testnode/node.sh" detach "$node" "$@"; }
+poweroff() { "$testnode/node.sh" poweroff "$node"; }
+cut_power() { "$testnode/node.sh" cut "$node"; }
+
+boot() {
+	switched_on=$SECONDS
+	"$testnode/node.sh" start "$node"
+}
+
+reboot() {
+	switched_on=$SECONDS
+	"$testnode/node.sh" reboot "$node"
+}
+
+# become_instance ID makes the node, which is off, another instance with the
+# same disk, as an image of it would be.
+become_instance() {
+	echo "$1" >"$work/$node/board_asset_tag"
+	sim POST apply "{instance: {id: $1}, registered: ''}"
+}
+
+# on_disk runs a command in the root of the disk of a node that is off, where
+# etc, ecsnode and ecs are.
+on_disk() {
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	unshare --mount --propagation private bash -euc \
+		'mount -o loop "$1/disk.img" "$1/root" && cd "$1/root" && "${@:2}"' bash "$work/$node" "$@"
+}
+
+# publish_rpm NAME VERSION puts that version into the repository that dnf asks.
+publish_rpm() { on /usr/libexec/testnode/publish-rpm "$@"; }
+
+# docker_run DOCKER-ARGUMENT... runs a container of the image "busybox", whose
+# command follows: docker_run -d --name a busybox sleep 1000. It has no DNS, and
+# its wget works as the command itself only, not in its sh.
+docker_run() {
+	on docker image inspect busybox >/dev/null 2>&1 || on sh -c 'docker import - busybox </usr/share/testnode/busybox.tar' >/dev/null
+	on docker run --pull never "$@"
+}
+
+# a_task FAMILY starts a container labelled as one of a task, and prints its id.
+a_task() {
+	docker_run -d --name "ecs-$1-1" --label "com.amazonaws.ecs.task-definition-family=$1" \
+		--label "com.amazonaws.ecs.task-arn=arn:aws:ecs:eu-west-1:123456789012:task/web/$1" \
+		--label com.amazonaws.ecs.container-name=main --label com.amazonaws.ecs.cluster=web busybox sleep 100000
+}
+
+# ---- its AWS ------------------------------------------------------------
+
+sim() { "$testnode/node.sh" sim "$node" "$@"; }
+tag() { sim PUT "tags/$1" "$2"; }
+untag() { sim DELETE "tags/$1"; }
+ail() { sim PUT "faults/$1" "$2"; } # ail imds '{kind: status, status: 503}'
+heal() { sim DELETE faults; }
+
+# imds_hop_limit N: how many hops an answer of instance metadata lives.
+imds_hop_limit() {
+	nsenter --net="/run/netns/testnode-$node-aws" sh -c "echo $1 >/proc/sys/net/ipv4/ip_default_ttl"
+}
+
+# ---- the ECS agent ------------------------------------------------------
+
+ecs_is_active() { on systemctl --quiet is-active ecs.service; }
+ecs_starts() { on sh -c 'ls /var/lib/testnode/ecs 2>/dev/null | wc -l'; }
+
+# ecs_has_started N times since the case began.
+ecs_has_started() {
+	local times=$(($(ecs_starts) - before))
+	((times == $1)) || fail "ECS was started $times times, not $1"
+}
+
+# ecs_always_had KEY=VALUE... in its environment, and in node.config what is
+# written as node.config:LINE, at every start since the case began.
+ecs_always_had() {
+	local start what file starts
+	starts=$(ecs_starts)
+	for ((start = before + 1; start <= starts; start++)); do
+		for what in "$@"; do
+			file=environment
+			if [[ $what == node.config:* ]]; then
+				file=container_config/node.config
+			fi
+			on grep -Fqx -- "${what#node.config:}" "/var/lib/testnode/ecs/$start/$file" ||
+				fail "at start $start of ECS, $file did not have ${what#node.config:}"
+		done
+	done
+}
+
+is_registered_in() {
+	local answer
+	answer=$(on curl -sS --max-time 2 http://localhost:51678/v1/metadata)
+	[[ $answer == *"\"Cluster\":\"$1\",\"ContainerInstanceArn\":\"arn:"* ]] || fail "the ECS agent says: $answer"
+}
+
+# joined CLUSTER: what must be true of a node in the end. ECS never ran without
+# its cluster and node.config, is active and registered, and status says so.
+joined() {
+	ecs_is_active && is_registered_in "$1" &&
+		ecs_always_had ECS_CLUSTER="$1" "node.config:NODE_CLUSTER='$1'" &&
+		status_is 0 "i-" "cluster $1" "all well" "registered in $1" "docker active, ecs active" &&
+		is_ready
+}
+
+# ---- ecsnode ------------------------------------------------------------
+
+readonly identity_files=(etc/container_config/node.config etc/ecs/ecs.config)
+
+# file_states shows which files these are and when they were written.
+file_states() { on stat -c '%n %i %y %s' "${identity_files[@]/#//}"; }
+
+# file_sums on|on_disk shows what is in them, on a node that runs or is off.
+file_sums() { "$1" sha256sum "${identity_files[@]}"; }
+unchanged_since() { diff <(echo "$1") <(file_states); }
+node_config_has() { on grep -Fqx -- "$1" /etc/container_config/node.config; }
+is_ready() { on ecsnode ready identity; }
+
+# status_is EXITSTATUS WORDS... as ecsnode status ends and among what it says.
+status_is() {
+	local want=$1 got=0 text words
+	shift
+	text=$(on ecsnode status 2>&1) || got=$?
+	for words in "$@"; do
+		if [[ $text != *"$words"* ]]; then
+			printf 'status does not say "%s":\n%s\n' "$words" "$text" >&2
+			return 1
+		fi
+	done
+	if ((got != want)); then
+		printf 'status ended with %d, not %d:\n%s\n' "$got" "$want" "$text" >&2
+		return 1
+	fi
+}
+
+daemon() { on systemctl show ecsnode.service --property "$1" --value; }
+daemon_is_another_than() { [[ $(daemon MainPID) != "$1" && $(daemon ActiveState) == active ]]; }
+boot_has() { [[ $(on systemctl show ecsnode-boot.service --property ActiveState --value) == "$1" ]]; } # activating, active, failed
+log_of() { on journalctl --no-pager --quiet -b -u "$1"; }
+log_says() { log_of "$1" | grep -F -- "$2"; }
