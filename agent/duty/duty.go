@@ -47,17 +47,47 @@ type notReady struct{ err error }
 func (n *notReady) Error() string        { return n.err.Error() }
 func (n *notReady) Is(target error) bool { return target == ErrNotReady }
 
-// waiting reports whether err is nothing but ErrNotReady on every branch.
-func waiting(err error) bool {
-	if _, ok := err.(*notReady); ok || err == ErrNotReady {
+// Lasting marks a failure that is not mended by trying again: somebody must
+// change an input. The duty is failing and tried again all the same, but
+// [Engine.Settle] does not spend its budget on it.
+func Lasting(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &lasting{err}
+}
+
+type lasting struct{ err error }
+
+func (l *lasting) Error() string { return l.err.Error() }
+func (l *lasting) Unwrap() error { return l.err }
+
+// isWaiting reports whether err is nothing but ErrNotReady on every branch.
+func isWaiting(err error) bool {
+	return everyBranch(err, func(err error) bool {
+		_, ok := err.(*notReady)
+		return ok || err == ErrNotReady
+	})
+}
+
+// isLasting reports whether err is marked by [Lasting] on every branch.
+func isLasting(err error) bool {
+	return everyBranch(err, func(err error) bool {
+		_, ok := err.(*lasting)
+		return ok
+	})
+}
+
+func everyBranch(err error, is func(error) bool) bool {
+	if err != nil && is(err) {
 		return true
 	}
 	switch x := err.(type) {
 	case interface{ Unwrap() error }:
-		return x.Unwrap() != nil && waiting(x.Unwrap())
+		return x.Unwrap() != nil && everyBranch(x.Unwrap(), is)
 	case interface{ Unwrap() []error }:
 		for _, e := range x.Unwrap() {
-			if !waiting(e) {
+			if !everyBranch(e, is) {
 				return false
 			}
 		}

@@ -71,16 +71,16 @@ func (e *Engine) Pass(ctx context.Context, entries []Entry) error {
 }
 
 // Settle is Pass, repeated for what failed or waits, each at its own pace,
-// until all are ok or held, or ctx (the budget) ends. The error then joins
-// what is left.
+// until all are ok or held, or ctx (the budget) ends, or all that is left is
+// [Lasting]. The error joins what is left.
 func (e *Engine) Settle(ctx context.Context, entries []Entry) error {
 	rs := e.runners(entries)
 	defer stopAll(rs)
 	due := rs
 	for {
 		quiesce(ctx, rs, due)
-		if err := problems(rs); err == nil || ctx.Err() != nil {
-			return err
+		if ctx.Err() != nil || !slices.ContainsFunc(rs, (*runner).worthWaiting) {
+			return problems(rs)
 		}
 		// Also those that are ok: what is missing may be the news of a source.
 		due = awaitDue(ctx, rs)
@@ -228,6 +228,9 @@ func awaitDue(ctx context.Context, rs []*runner) []*runner {
 		}
 	}
 }
+
+// worthWaiting reports whether another pass may settle it.
+func (r *runner) worthWaiting() bool { return !r.settled() && !r.lasting }
 
 func problems(rs []*runner) error {
 	var errs []error

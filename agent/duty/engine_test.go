@@ -699,6 +699,51 @@ func TestSettleKeepsSourcesRunning(t *testing.T) {
 	})
 }
 
+func TestSettleDoesNotSpendItsBudgetOnWhatTryingAgainDoesNotMend(t *testing.T) {
+	typo := duty.Lasting(errors.New("typo"))
+	for name, c := range map[string]struct {
+		err  error
+		tail string
+		full bool // the budget is spent
+	}{
+		"lasting":                        {typo, "typo", false},
+		"lasting, wrapped and joined":    {errors.Join(fmt.Errorf("a: %w", typo), typo), "a: typo\ntypo", false},
+		"lasting beside what may mend":   {errors.Join(typo, errors.New("down")), "typo\ndown", true},
+		"lasting beside what is awaited": {errors.Join(typo, duty.WaitingFor("input")), "typo\ninput", true},
+		"nothing":                        {duty.Lasting(nil), "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				began, blips := time.Now(), 0
+				err := newWorld().engine.Settle(ctx, []duty.Entry{
+					{Timeout: time.Second, Duty: fn{"fn", always(c.err)}},
+					{Timeout: time.Second, Duty: fn{"blip", func(context.Context) (duty.Outcome, error) {
+						if blips++; blips == 1 {
+							return duty.Outcome{}, errors.New("blip")
+						}
+						return duty.Outcome{}, nil
+					}}},
+				})
+				want := "<nil>"
+				if c.tail != "" {
+					want = "fn failing: " + c.tail
+				}
+				if fmt.Sprint(err) != want {
+					t.Errorf("err = %v, want %s", err, want)
+				}
+				if took := time.Since(began); (took >= time.Minute) != c.full {
+					t.Errorf("took %v", took)
+				}
+				if blips < 2 {
+					t.Error("did not wait for what can be mended")
+				}
+			})
+		})
+	}
+}
+
 func TestBadTablesPanic(t *testing.T) {
 	ok := duty.Entry{Duty: fn{"fn", always(nil)}, Timeout: time.Second}
 	for name, entries := range map[string][]duty.Entry{

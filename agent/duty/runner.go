@@ -26,6 +26,7 @@ type runner struct {
 	mu           sync.Mutex
 	rec          Record
 	waitingSince time.Time
+	lasting      bool // the latest pass failed in a way that trying again does not mend
 }
 
 func (r *runner) stop() {
@@ -167,15 +168,15 @@ func (r *runner) fold(start time.Time, out Outcome, err error, stopping bool) {
 	if out.Changed {
 		now.LastChange = end
 	}
-	r.waitingSince = waitedSince(r.waitingSince, err, end)
+	r.waitingSince, r.lasting = waitedSince(r.waitingSince, err, end), isLasting(err)
 	switch {
 	case err == nil:
 		now.State, now.Summary, now.Err, now.Failures = OK, out.Summary, "", 0
 		now.LastOK = end
 	case stopping:
-	case waiting(err) && end.Sub(r.waitingSince) < r.en.WaitLimit:
+	case isWaiting(err) && end.Sub(r.waitingSince) < r.en.WaitLimit:
 		now.State, now.Err, now.Failures = Waiting, err.Error(), 0
-	case waiting(err):
+	case isWaiting(err):
 		now.State, now.Failures = Failing, was.Failures+1
 		now.Err = fmt.Sprintf("has waited %v: %v", end.Sub(r.waitingSince).Round(time.Second), err)
 	default:
@@ -195,7 +196,7 @@ func (r *runner) fold(start time.Time, out Outcome, err error, stopping bool) {
 // waitedSince returns since when a duty has been waiting without a break.
 func waitedSince(since time.Time, err error, now time.Time) time.Time {
 	switch {
-	case err == nil || !waiting(err):
+	case err == nil || !isWaiting(err):
 		return time.Time{}
 	case since.IsZero():
 		return now
@@ -240,7 +241,7 @@ func (en Entry) next(id string, rec Record, out Outcome, err error, now time.Tim
 	}
 	switch {
 	case err == nil:
-	case waiting(err):
+	case isWaiting(err):
 		earliest(now.Add(min(waitRetry, en.Retry.Max)))
 	default:
 		earliest(now.Add(en.Retry.pause(id+"/"+rec.Name, max(rec.Failures, 1))))

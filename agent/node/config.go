@@ -75,7 +75,7 @@ func (d configDuty) Reconcile(context.Context) (duty.Outcome, error) {
 	if len(e.loaded.Former) > 0 {
 		former = fmt.Sprintf(" (what %s said before stays in effect)", strings.Join(e.loaded.Former, ", "))
 	}
-	return out, fmt.Errorf("not in effect: %s%s. %w", strings.Join(e.loaded.LeftOut, ", "), former, e.loaded.Problems)
+	return out, duty.Lasting(fmt.Errorf("not in effect: %s%s. %w", strings.Join(e.loaded.LeftOut, ", "), former, e.loaded.Problems))
 }
 
 // The parts of the configuration that duties read.

@@ -311,6 +311,6 @@ func flagConflicts(argv []string, want map[string]any) error {
 		return nil
 	}
 	slices.Sort(both)
-	return fmt.Errorf("cannot change %s: dockerd does not start with a key that its unit gives as a flag too: %s: take it out of daemon_json.settings, or the flag out of %s",
-		file, strings.Join(slices.Compact(both), ", "), unit)
+	return duty.Lasting(fmt.Errorf("cannot change %s: dockerd does not start with a key that its unit gives as a flag too: %s: take it out of daemon_json.settings, or the flag out of %s",
+		file, strings.Join(slices.Compact(both), ", "), unit))
 }

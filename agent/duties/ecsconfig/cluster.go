@@ -117,9 +117,9 @@ func (n node) keep(want string, foreign bool, err error) choice {
 		c.warning = fmt.Sprintf("no cluster is set: ecs.config keeps %q, where this node is registered", n.registered)
 	case err != nil:
 	case clusterName(want) != c.name:
-		c.err = fmt.Errorf("cannot change %s from %q to %q: this node is registered in %q, and a container instance cannot change its cluster. "+
+		c.err = duty.Lasting(fmt.Errorf("cannot change %s from %q to %q: this node is registered in %q, and a container instance cannot change its cluster. "+
 			"Replace the instance; or stop ecs, remove /var/lib/ecs/data/agent.db, run ecsnode apply, start ecs and deregister the old container instance",
-			clusterKey, n.registered, want, n.registered)
+			clusterKey, n.registered, want, n.registered))
 	case foreign && want == n.registered:
 		c.write, c.foreign = "", true
 	}

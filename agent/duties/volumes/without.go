@@ -16,7 +16,7 @@ func (p *pass) without(name string, why error) {
 	v := p.cfg[name]
 	p.told[name] = why
 	var refused *refusal
-	absent := errors.Is(why, facts.ErrAbsent) && !errors.As(why, &refused)
+	absent := !errors.As(why, &refused) && errors.Is(why, facts.ErrAbsent)
 	if absent {
 		why = fmt.Errorf("there is no %s", v.Device)
 	}
@@ -49,7 +49,11 @@ func (p *pass) without(name string, why error) {
 		p.hold(name, why.Error())
 		why = fmt.Errorf("%w; Docker is held back (otherwise: hold)", why)
 	}
-	p.errs = append(p.errs, fmt.Errorf("volume %s: %w", name, why))
+	err := fmt.Errorf("volume %s: %w", name, why)
+	if refused != nil {
+		err = duty.Lasting(err)
+	}
+	p.errs = append(p.errs, err)
 }
 
 // patience is how long it may still take before Docker is let start, or waiting

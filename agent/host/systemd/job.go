@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -84,10 +85,9 @@ func jobProperties(cmd facts.Command, output string) []systemd.Property {
 	set := func(name string, value any) systemd.Property {
 		return systemd.Property{Name: name, Value: dbus.MakeVariant(value)}
 	}
-	type exec struct {
-		Path  string
-		Argv  []string
-		Flags []string
+	argv := slices.Clone(cmd.Argv)
+	for i := range argv[1:] {
+		argv[i+1] = strings.ReplaceAll(argv[i+1], "$", "$$") // systemd expands variables
 	}
 	props := []systemd.Property{
 		set("Description", "ecsnode job: "+cmd.Name),
@@ -95,8 +95,11 @@ func jobProperties(cmd facts.Command, output string) []systemd.Property {
 		// ended, so that its result can be read.
 		set("Type", "exec"),
 		set("RemainAfterExit", true),
-		set("ExecStartEx", []exec{{cmd.Argv[0], cmd.Argv, []string{"no-env-expand"}}}), // a "$" is one
-		set("StandardOutputFileToAppend", output),                                      // and standard error, which inherits it
+		// Not ExecStartEx, which could leave the "$" alone: systemd 252 writes it
+		// into the unit's file under that name and cannot read it back when it
+		// reloads, as it does in the middle of a package transaction.
+		systemd.PropExecStart(argv, false),
+		set("StandardOutputFileToAppend", output), // and standard error, which inherits it
 		set("UMask", uint32(0o077)),
 	}
 	if len(cmd.Env) > 0 {
