@@ -19,7 +19,7 @@ export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --match 'v*' --always --dirty --abbrev=12 2>/dev/null || echo devel)
 
-.PHONY: build test e2e lint fmt demo bench size reproducible setup setup-build setup-test setup-lint clean help
+.PHONY: build test e2e lint fmt demo bench size reproducible setup setup-build setup-test setup-lint setup-e2e clean help
 
 build: setup-build ## build bin/ecsnode and bin/ecsnode-sim: static, stripped, reproducible
 	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./agent/cmd/...
@@ -27,7 +27,7 @@ build: setup-build ## build bin/ecsnode and bin/ecsnode-sim: static, stripped, r
 test: setup-test ## run every test with the race detector
 	@scripts/test.sh
 
-e2e: build ## run the cases on real nodes with systemd, Docker and dnf; needs root
+e2e: build setup-e2e ## run the cases on real nodes with systemd, Docker and dnf; needs root
 	@scripts/testnode/e2e.sh
 
 lint: setup-lint ## look for mistakes: gofumpt, vet, staticcheck, shellcheck, tidy modules
@@ -51,7 +51,7 @@ reproducible: build ## build once more elsewhere and compare the bytes
 setup: ## install what building, testing and linting need
 	@scripts/setup.sh
 
-setup-build setup-test setup-lint:
+setup-build setup-test setup-lint setup-e2e:
 	@scripts/setup.sh $(@:setup-%=%)
 
 clean: ## remove what was built

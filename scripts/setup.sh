@@ -3,7 +3,7 @@
 # Ubuntu packages, only those that are missing, without asking anything.
 #
 #   scripts/setup.sh              everything; exit 1 if something stays missing
-#   scripts/setup.sh TARGET...    what these targets (build, test, lint) need;
+#   scripts/setup.sh TARGET...    what these targets (build, test, lint, e2e) need;
 #                                 what stays missing is said and the target goes
 #                                 on where it can, except with CI=true
 #
@@ -22,6 +22,16 @@ needs() {
 		test             systemd          command -v systemd-analyze
 		test             iptables         command -v iptables
 		lint             shellcheck       command -v shellcheck
+		e2e              mmdebstrap       command -v mmdebstrap
+		e2e              procps           command -v pgrep
+		e2e              util-linux       command -v unshare && command -v nsenter && command -v losetup && command -v flock
+		e2e              mount            command -v mount
+		e2e              iproute2         command -v ip
+		e2e              e2fsprogs        command -v mkfs.ext4
+		e2e              xfsprogs         command -v mkfs.xfs
+		e2e              curl             command -v curl
+		e2e              diffutils        command -v cmp
+		e2e              findutils        command -v find
 	END
 }
 
@@ -67,7 +77,7 @@ check_go() {
 check_go
 targets=("$@")
 if [[ $# -eq 0 ]]; then
-	targets=(build test lint)
+	targets=(build test lint e2e)
 fi
 mapfile -t lacking < <(missing "${targets[@]}")
 if [[ ${#lacking[@]} -gt 0 && $EUID -eq 0 ]] && command -v apt-get >/dev/null; then

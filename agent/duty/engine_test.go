@@ -297,6 +297,27 @@ func TestFailingThenWaitingIsNoRecovery(t *testing.T) {
 	})
 }
 
+// A job that fails is such a duty: it is started, awaited, and has failed.
+func TestWhatFailsAndWaitsInTurnIsRetriedEverMoreSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		starts, passes := 0, 0
+		w := newWorld()
+		w.run(t, time.Hour, nil, duty.Entry{
+			Duty: fn{"fn", func(context.Context) (duty.Outcome, error) {
+				if passes++; passes%2 == 0 {
+					return duty.Outcome{}, errors.New("the job failed")
+				}
+				starts++
+				return duty.Outcome{Again: time.Second}, duty.WaitingFor("the job")
+			}},
+			Timeout: time.Second, Retry: duty.Retry{Max: 10 * time.Minute},
+		})
+		if starts < 8 || starts > 16 {
+			t.Errorf("the job was started %d times in an hour", starts)
+		}
+	})
+}
+
 func TestAPassIsReportedAtItsStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

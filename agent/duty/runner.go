@@ -175,7 +175,8 @@ func (r *runner) fold(start time.Time, out Outcome, err error, stopping bool) {
 		now.LastOK = end
 	case stopping:
 	case isWaiting(err) && end.Sub(r.waitingSince) < r.en.WaitLimit:
-		now.State, now.Err, now.Failures = Waiting, err.Error(), 0
+		// Failures stay: what fails and waits in turn must not begin its pace anew.
+		now.State, now.Err = Waiting, err.Error()
 	case isWaiting(err):
 		now.State, now.Failures = Failing, was.Failures+1
 		now.Err = fmt.Sprintf("has waited %v: %v", end.Sub(r.waitingSince).Round(time.Second), err)

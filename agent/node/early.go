@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
@@ -32,15 +33,26 @@ func (n *Node) Early(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	known := duty.Entry{
-		Duty:    &instance.Duty{FS: n.disk, Config: n.instanceConfig(), Metadata: notAsked{}, Instance: n.instance},
-		Timeout: 5 * time.Second,
+	sources := []duty.Entry{
+		{
+			Duty:    &instance.Duty{FS: n.disk, Config: n.instanceConfig(), Metadata: notAsked{}, Instance: n.instance},
+			Timeout: 5 * time.Second,
+		},
+		{Duty: configDuty{n, n.disk}, Timeout: 10 * time.Second},
+		{Duty: requestsDuty{n, n.disk, func(bool) {}}, Timeout: 5 * time.Second},
 	}
-	config := duty.Entry{Duty: configDuty{n, n.disk}, Timeout: 10 * time.Second}
-	engine := &duty.Engine{ID: n.id, Log: n.opts.Log, Report: func(duty.Record) {}, Hold: holding{n}}
-	_ = engine.Pass(ctx, []duty.Entry{known, config}) // what fails does so again in boot, which says it
+	// What fails here does so again in boot, which says it.
+	silent := &duty.Engine{ID: n.id, Log: slog.New(slog.DiscardHandler)}
+	_ = silent.Pass(ctx, sources)
+
 	before := n.beforeDocker(n.disk, n.outside())
 	volumes, daemonJSON := before[:2], before[2:]
+	for i := range volumes {
+		// A node that is held is held with its volumes: without them Docker
+		// would start with another's directories, or not at all.
+		volumes[i].Changes = false
+	}
+	engine := &duty.Engine{ID: n.id, Log: n.opts.Log, Hold: holding{n}}
 	err = engine.Pass(ctx, daemonJSON)
 
 	// What waits is waited for. What failed is not: Docker starts without it, or

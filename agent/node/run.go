@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -97,11 +98,14 @@ func (n *Node) Run(ctx context.Context) error {
 
 	work.Go(func() error { s.engine.Run(ctx, looks); return nil })
 	work.Go(func() error {
-		unlock, err := n.awaitTurn(ctx, s, changes)
+		unlock, waited, err := n.awaitTurn(ctx, s, changes)
 		if err != nil {
 			return err
 		}
 		defer unlock()
+		if waited {
+			n.lookAgain(ctx, s, looks)
+		}
 		s.engine.Run(ctx, changes)
 		return nil
 	})
@@ -128,9 +132,9 @@ func (n *Node) Run(ctx context.Context) error {
 // awaitTurn waits until the boot phase has ended and takes the lock of passes.
 // Until then the entries are shown as waiting, and beyond their limit as
 // failing.
-func (n *Node) awaitTurn(ctx context.Context, s *shift, entries []duty.Entry) (unlock func(), err error) {
+func (n *Node) awaitTurn(ctx context.Context, s *shift, entries []duty.Entry) (unlock func(), waited bool, err error) {
 	began := time.Now()
-	for {
+	for ; ; waited = true {
 		var err error
 		if !n.scratch() {
 			err = n.bootUnderWay(ctx, time.Since(began))
@@ -144,7 +148,7 @@ func (n *Node) awaitTurn(ctx context.Context, s *shift, entries []duty.Entry) (u
 				}
 			}
 			if !errors.Is(err, fsx.ErrLocked) {
-				return unlock, err
+				return unlock, waited, err
 			}
 		}
 		state := duty.Waiting
@@ -156,13 +160,40 @@ func (n *Node) awaitTurn(ctx context.Context, s *shift, entries []duty.Entry) (u
 		}
 		select {
 		case <-ctx.Done():
-			return func() {}, nil
+			return func() {}, waited, nil
 		case <-time.After(lockPoll):
 		}
 	}
 }
 
 const lockPoll = 100 * time.Millisecond
+
+// lookAgain makes a pass of the entries that look and waits for it: what they
+// saw while others changed the node may be out of date.
+func (n *Node) lookAgain(ctx context.Context, s *shift, looks []duty.Entry) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	now := time.Now()
+	n.passAsked.Set("turn " + now.String())
+	looked := func(r duty.Record) bool {
+		changes := !slices.ContainsFunc(looks, func(en duty.Entry) bool { return en.Duty.Name() == r.Name })
+		return changes || !r.Running && !r.Started.Before(now)
+	}
+	for !every(s.board.Records(), looked) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+func every[T any](all []T, is func(T) bool) bool {
+	return !slices.ContainsFunc(all, func(v T) bool { return !is(v) })
+}
+
+// lookTime is longer than a pass of what looks may take.
+const lookTime = 30 * time.Second
 
 // bootUnit is the unit of `ecsnode boot`.
 const bootUnit = "ecsnode-boot.service"

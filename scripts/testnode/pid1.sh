@@ -146,6 +146,7 @@ mkdir -p "$root/mnt/host"
 cd "$root"
 pivot_root . mnt/host
 umount -l /mnt/host
+mount --make-rshared / # as systemd does it where it is not told that it runs in a container
 if [[ ! -s /etc/machine-id ]]; then # the first boot: as the package's scriptlets did it in the AMI
 	mapfile -t units < <(cd /usr/lib/systemd/system && grep -l '^\[Install\]' ecsnode*.service)
 	SYSTEMD_OFFLINE=1 systemctl --quiet enable "${units[@]}"

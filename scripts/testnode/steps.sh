@@ -114,8 +114,8 @@ on_disk() {
 publish_rpm() { on /usr/libexec/testnode/publish-rpm "$@"; }
 
 # docker_run DOCKER-ARGUMENT... runs a container of the image "busybox", whose
-# command follows: docker_run -d --name a busybox sleep 1000. It has no DNS, and
-# its wget works as the command itself only, not in its sh.
+# command follows: docker_run -d --name a busybox sleep 1000. It has no DNS,
+# and its wget does not work without.
 docker_run() {
 	on docker image inspect busybox >/dev/null 2>&1 || on sh -c 'docker import - busybox </usr/share/testnode/busybox.tar' >/dev/null
 	on docker run --pull never "$@"

@@ -26,13 +26,14 @@ func dnf(args ...string) []string {
 }
 
 // transaction is the command that brings packages to what is wanted; nil if
-// nothing is to be done. A package that is not installed is left alone.
+// nothing is to be done. A package that is not installed is left alone, and so
+// are those that are excluded, also as what another one requires.
 func transaction(cfg Config, now installed, excluded []string) []string {
 	var specs []string
 	for _, name := range names(cfg) {
 		have := now[name]
 		switch want := cfg.Packages[name]; {
-		case len(have) == 0:
+		case len(have) == 0 || slices.Contains(excluded, name):
 		case want == Latest:
 			specs = append(specs, name)
 		case have[0].Version != string(want):

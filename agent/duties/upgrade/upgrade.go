@@ -124,7 +124,13 @@ func (d *Duty) decide(ctx context.Context, cfg Config, now installed, job facts.
 	if unsafe != "" {
 		excluded = engine[:]
 	}
-	return d.start(ctx, record{Wanted: wanted, Excluded: excluded, Before: now.versions()}, transaction(cfg, now, excluded))
+	r = record{Wanted: wanted, Excluded: excluded, Before: now.versions()}
+	argv := transaction(cfg, now, excluded)
+	if argv == nil {
+		r.Done = true
+		return outcome(cfg, now, r, unsafe), r.write(d.FS)
+	}
+	return d.start(ctx, r, argv)
 }
 
 // judge tells from the RPM database what a transaction has done. One that failed
@@ -207,7 +213,7 @@ func (d *Duty) unsafe(ctx context.Context) (string, error) {
 
 func outcome(cfg Config, now installed, r record, unsafe string) duty.Outcome {
 	note := ""
-	if maps.Equal(r.Before, now.versions()) {
+	if len(r.Excluded) == 0 && maps.Equal(r.Before, now.versions()) {
 		note = "nothing newer"
 	}
 	out := duty.Outcome{Summary: now.summary(cfg, note)}

@@ -11,23 +11,23 @@ guard: {enabled: true, allow_families: [datadog]}
 YAML
 boot
 within 20 joined web
-token_for() { # a container of this family asks for a token
-	docker_run --rm --label "com.amazonaws.ecs.task-definition-family=$1" busybox \
-		wget -q -T 3 -O - --post-data= http://169.254.169.254/latest/api/token 2>&1
-}
-refused() { token_for "$1" | grep -q "Connection refused"; }
-answered() { token_for "$1" | grep -q "405\|403\|HTTP/1"; } # a POST is no PUT: an answer all the same
-within 10 refused web
+# What a container of this image is told when it asks for a token.
+ask() { printf 'PUT /latest/api/token HTTP/1.0\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n' | "$@" nc -w 3 169.254.169.254 80 2>&1; }
+refused() { [[ $(ask docker_run -i --rm busybox) == *"Connection refused"* ]]; }
+answered() { [[ $(ask docker_run -i --rm busybox) == *"200 OK"* ]]; }
+datadog_answered() { [[ $(ask on docker exec -i dd) == *"200 OK"* ]]; }
+within 10 refused
 # The rule for a container is there soon after its start.
 docker_run -d --name dd --label com.amazonaws.ecs.task-definition-family=datadog busybox sleep 1000 >/dev/null
-within 10 on sh -c 'docker exec dd wget -q -T 3 -O - --post-data= http://169.254.169.254/latest/api/token 2>&1 | grep -q "405\|403\|HTTP/1"'
+within 10 datadog_answered
+refused
 on iptables -F DOCKER-USER
-within 90 refused web
+within 90 refused
 on systemctl restart docker
-within 90 refused web
-on ip6tables -S | grep -q "fd00:ec2::254"
+within 90 refused
+[[ $(on ip6tables -S) == *"fd00:ec2::254"* ]]
 within 60 joined web
 
 echo "guard: {enabled: false}" | write /etc/ecsnode/conf.d/90-guard.yaml
-within 40 answered web
-not on iptables -S DOCKER-USER | grep -q ecsnode
+within 40 answered
+[[ $(on iptables -S DOCKER-USER) != *ecsnode* ]]

@@ -22,5 +22,6 @@ within 20 status_is 1 "1 FAILING" "upgrade" "cannot upgrade ecs-init: dnf:" "reg
 on sed -i 's,^baseurl=.*,baseurl=file:///srv/repo,' /etc/yum.repos.d/amazonlinux.repo
 on ecsnode apply || true
 within 60 status_is 0 "all well" "ecs-init 1.1-1"
+within 20 ecs_has_started 2
 within 20 joined web
 [[ $(on cat /var/lib/testnode/ecs/2/version) == 1.1 ]] # the agent was restarted for it
