@@ -28,7 +28,6 @@ needs() {
 		e2e              mount            command -v mount
 		e2e              iproute2         command -v ip
 		e2e              e2fsprogs        command -v mkfs.ext4
-		e2e              xfsprogs         command -v mkfs.xfs
 		e2e              curl             command -v curl
 		e2e              diffutils        command -v cmp
 		e2e              findutils        command -v find
