@@ -154,7 +154,7 @@ func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
 			Timeout: 3 * min, Gap: sec, Retry: duty.Retry{Max: min}, Changes: true,
 		},
 		{
-			Duty: &guard.Duty{Config: n.guardConfig(), Filter: out.filter, Engine: n.hosts.docker, AwsvpcBlocked: n.awsvpcBlocked()},
+			Duty: &guard.Duty{Config: n.guardConfig(), Filter: out.filter, Engine: n.hosts.docker, AwsvpcBlocked: n.awsvpcBlocked(), Metadata: n.hosts.imds},
 			When: when.Every(min), On: []cell.Waker{n.config}, Stream: n.hosts.docker.Watch,
 			Timeout: 30 * sec, Gap: sec, Retry: duty.Retry{Max: min}, Changes: true,
 		},

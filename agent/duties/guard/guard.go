@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duty"
@@ -54,8 +55,31 @@ type Duty struct {
 	// AwsvpcBlocked: the ECS agent keeps tasks in awsvpc mode from instance
 	// metadata. Their packets pass the host's filter by.
 	AwsvpcBlocked cell.Reader[bool]
+	Metadata      Metadata
 
-	clear bool // there are no rules of ours, as of a former pass
+	clear   bool // there are no rules of ours, as of a former pass
+	probed  time.Time
+	limited bool // the hop limit keeps containers on a bridge from it, as probed
+}
+
+// Metadata is instance metadata.
+type Metadata interface {
+	// Forwarded reports whether its answers reach a container on a bridge.
+	Forwarded(ctx context.Context) (bool, error)
+}
+
+// probeEvery is how often the hop limit is probed: it is changed by hand, from
+// outside.
+const probeEvery = time.Hour
+
+func (d *Duty) probe(ctx context.Context) {
+	if !d.probed.IsZero() && time.Since(d.probed) < probeEvery {
+		return
+	}
+	// Without an answer what was known stays: others tell that it is ill.
+	if forwarded, err := d.Metadata.Forwarded(ctx); err == nil {
+		d.probed, d.limited = time.Now(), !forwarded
+	}
 }
 
 // Name implements duty.Duty.
@@ -68,6 +92,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if !ok {
 		return duty.Outcome{}, duty.WaitingFor("the configuration has not been read yet")
 	}
+	d.probe(ctx)
 	if !cfg.Enabled {
 		return d.off()
 	}
@@ -82,6 +107,10 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	if blocked, ok := d.AwsvpcBlocked.Get(); ok && !blocked {
 		out.Warnings = []string{"tasks in awsvpc mode are not kept from it: set ecs_config.awsvpc_block_imds: true"}
+	}
+	if d.limited && len(cfg.AllowFamilies) > 0 {
+		out.Warnings = append(out.Warnings, "no container on a bridge gets an answer, also none of "+strings.Join(cfg.AllowFamilies, ", ")+
+			": the hop limit of instance metadata is 1. If they need it: aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2")
 	}
 	var errs []error
 	for _, v := range []facts.IPVersion{facts.IPv4, facts.IPv6} {
@@ -140,6 +169,9 @@ func (d *Duty) keep(v facts.IPVersion, want []facts.MetadataRule) (changed bool,
 // off removes our rules, once.
 func (d *Duty) off() (duty.Outcome, error) {
 	out := duty.Outcome{Summary: "off: containers may reach instance metadata"}
+	if d.limited {
+		out.Summary = "off: only the hop limit of 1 keeps containers on a bridge from instance metadata"
+	}
 	if d.clear {
 		return out, nil
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duties/guard"
@@ -21,6 +23,14 @@ type host struct {
 	asked      int
 	containers []facts.Container
 	engineErr  error
+	probes     int
+	hops       int // that answers of instance metadata live
+	metadata   error
+}
+
+func (h *host) Forwarded(context.Context) (bool, error) {
+	h.probes++
+	return h.hops > 1, h.metadata
 }
 
 func (h *host) Rules(v facts.IPVersion) ([]facts.MetadataRule, error) {
@@ -50,12 +60,12 @@ func container(family string, addresses ...string) facts.Container {
 }
 
 func newDuty(c guard.Config) (*host, *guard.Duty, *cell.Cell[guard.Config], *cell.Cell[bool]) {
-	h := &host{rules: map[facts.IPVersion][]facts.MetadataRule{facts.IPv4: {}, facts.IPv6: {}}}
+	h := &host{hops: 2, rules: map[facts.IPVersion][]facts.MetadataRule{facts.IPv4: {}, facts.IPv6: {}}}
 	config := cell.New(func(guard.Config, guard.Config) bool { return false })
 	config.Set(c)
 	blocked := cell.Comparable[bool]()
 	blocked.Set(true)
-	return h, &guard.Duty{Config: config, Filter: h, Engine: h, AwsvpcBlocked: blocked}, config, blocked
+	return h, &guard.Duty{Config: config, Filter: h, Engine: h, AwsvpcBlocked: blocked, Metadata: h}, config, blocked
 }
 
 // shown is the rules of both versions, in words.
@@ -143,4 +153,37 @@ func TestValidate(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
+}
+
+func TestAHopLimitOfOneIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, d, config, _ := newDuty(guard.Config{})
+		h.hops = 1
+		told := func(summary string, warnings ...string) {
+			t.Helper()
+			out, err := d.Reconcile(t.Context())
+			if err != nil || out.Summary != summary || !slices.Equal(out.Warnings, warnings) {
+				t.Errorf("%q, %q, %v", out.Summary, out.Warnings, err)
+			}
+		}
+		h.metadata = facts.ErrUnavailable
+		told("off: containers may reach instance metadata")
+		h.metadata = nil
+		told("off: only the hop limit of 1 keeps containers on a bridge from instance metadata")
+		config.Set(guard.Config{Enabled: true})
+		told("containers are kept from instance metadata")
+		config.Set(guard.Config{Enabled: true, AllowFamilies: []string{"datadog"}})
+		told("containers are kept from instance metadata, but for 0 of datadog",
+			"no container on a bridge gets an answer, also none of datadog: the hop limit of instance metadata is 1. "+
+				"If they need it: aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2")
+		if h.probes != 2 {
+			t.Errorf("asked %d times within the hour", h.probes)
+		}
+		time.Sleep(61 * time.Minute)
+		h.metadata, h.hops = facts.ErrUnavailable, 2
+		config.Set(guard.Config{})
+		told("off: only the hop limit of 1 keeps containers on a bridge from instance metadata") // as last known
+		h.metadata = nil
+		told("off: containers may reach instance metadata")
+	})
 }

@@ -37,9 +37,10 @@ type Options struct {
 // anything else that is no answer (5xx, time-out, refused connection, garbage,
 // more than 256 KiB). Nothing but a 401 is tried again.
 type Client struct {
-	sdk     *imds.Client
-	gate    *tokenGate
-	timeout time.Duration
+	sdk      *imds.Client
+	gate     *tokenGate
+	endpoint string
+	timeout  time.Duration
 }
 
 // New returns a client. It makes no request.
@@ -54,8 +55,9 @@ func New(o Options) *Client {
 			Retryer:                  aws.NopRetryer{},
 			DisableDefaultMaxBackoff: true,
 		}),
-		gate:    gate,
-		timeout: cmp.Or(o.Timeout, DefaultTimeout),
+		gate:     gate,
+		endpoint: cmp.Or(o.Endpoint, DefaultEndpoint),
+		timeout:  cmp.Or(o.Timeout, DefaultTimeout),
 	}
 }
 
