@@ -49,8 +49,11 @@ every type that reaches an interface, which costs tens of megabytes.
 	agent introspection ─> registration > cell[ContainerInstance] ┘   │    │
 	                                         cell[cluster] <──────────┘    │
 	                                               └────────> nodeconfig ──┴─> /etc/container_config
+	config, cell[Instance], cell[cluster] ─> daemonjson ─> cell[Inputs] ─┬─> units ─> restarts of docker, ecs
+	dnf (a job) ─> upgrade ─────────────────────────────> cell[Inputs] ─┘     │
+	blkid, mountinfo ─> volumes ─> cell[Volumes] ─> dockerhold ─> /run/ecsnode/docker-held.json ─> ecsnode ready docker
 	every pass ─> Record ─> board ─> /run/ecsnode/status.json ─> ecsnode status, sd_notify
-	ecsconfig and nodeconfig once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity
+	what has Identity, once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity
 
 Rules: a published value never contains what changes every pass. What should be
 is compared with what is; nothing is done because something "changed". A dry
@@ -59,10 +62,12 @@ see them, the ECS API records calls.
 
 # Two classes of duty
 
-Duties with Identity set establish what the node is: its cluster, and the
-values of node.config that must be there. A node without identity must not join
-a cluster, so the unit of the ECS agent waits for `ecsnode ready identity`.
-Once both have succeeded in a boot the identity stays established, whatever
+Duties with Identity set establish what the node is: its cluster, the values of
+node.config that must be there, that user data has run, that the agent's saved
+state is this instance's. A node without identity must not join a cluster, so
+the unit of the ECS agent waits for `ecsnode ready identity`. All others are
+optional at boot: they get the budget and no more, and the daemon goes on.
+Once all have succeeded in a boot the identity stays established, whatever
 fails later: the last good files are those of this node.
 
 A hold stops every duty with Changes set. It stops an identity duty only once
@@ -72,6 +77,25 @@ can keep a node out of its cluster by holding it. Sources are never held.
 The duty config is of identity too: a file that is left out may be the one that
 names the cluster, and a container instance cannot change its cluster. A node
 that is in a cluster already can do without it.
+
+# Three tables at boot
+
+The same duties stand in three tables (node/table.go). early, before Docker:
+volumes and daemonjson, with what was last known and no network. boot, before
+the ECS agent: all. The daemon: all; it looks from the start and changes things
+once boot has ended, after it has looked anew. A failure marked duty.Lasting
+is not mended by trying again, and boot does not spend its budget on it.
+
+A duty in boot never waits for a unit that is ordered after boot: it enqueues.
+
+# Jobs
+
+What takes more than the sandbox of the units allows, or must outlive a pass
+and a restart of the daemon, is a job: a transient unit of its own, run over
+D-Bus by host/systemd with a limit of time and memory. A pass starts it, a later
+one reads what came of it. Only duty units restarts docker, containerd or ecs:
+others publish, in a cell of Inputs, what a unit should run with, and units
+compares that with when its process was started.
 
 # Absent, unavailable, refused
 
