@@ -39,7 +39,7 @@ fmt: ## format the Go sources
 demo: build ## show the main job against the simulator
 	@scripts/demo.sh
 
-bench: build ## measure what ecsnode costs, beside its budgets
+bench: build setup-e2e ## measure what ecsnode costs, beside its budgets
 	@scripts/bench.sh
 
 size: build ## show what the binary's bytes are spent on

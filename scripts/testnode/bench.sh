@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Measures on a real node what ecsnode adds to a boot in which nothing is to be
+# upgraded, and how long ECS is away when Docker is restarted. Needs root and
+# bin/ (make build). Exits 1 if a budget is not kept.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+readonly times=7
+need_node_tools
+node=bench$$ # not as the nodes of e2e.sh are named, which removes those of dead runs
+trap '"$testnode/node.sh" rm "$node" >/dev/null 2>&1' EXIT
+on() { "$testnode/node.sh" exec "$node" "$@"; }
+# shellcheck disable=SC2317 # called by await
+registered() { on curl -fsS --max-time 1 http://localhost:51678/v1/metadata; }
+median() { sort -n | sed -n "$((times / 2 + 1))p"; }
+
+# took UNIT prints the milliseconds from the start of a oneshot unit to its end.
+took() {
+	local began ended
+	began=$(on systemctl show "$1" --property InactiveExitTimestampMonotonic --value)
+	ended=$(on systemctl show "$1" --property ActiveEnterTimestampMonotonic --value)
+	((ended > 0)) || die "$1 has not ended well: $(on systemctl status --no-pager "$1")"
+	echo $(((ended - began) / 1000))
+}
+
+"$testnode/node.sh" create "$node"
+"$testnode/node.sh" put "$node" /etc/ecsnode/ecsnode.yaml <<<"cluster: '{{ tag \"cluster\" }}'"
+: >"$work/$node/early"
+: >"$work/$node/boot"
+for ((i = 0; i < times; i++)); do
+	"$testnode/node.sh" start "$node"
+	await 30 registered || die "the node does not register"
+	took ecsnode-early.service >>"$work/$node/early"
+	took ecsnode-boot.service >>"$work/$node/boot"
+	if ((i < times - 1)); then
+		"$testnode/node.sh" poweroff "$node"
+	fi
+done
+# PartOf= restarts ECS along with Docker; its start asks ecsnode ready identity.
+for ((i = 0; i < times; i++)); do
+	sleep 25 # away from Docker's limit of starts
+	began=${EPOCHREALTIME/[.,]/}
+	on systemctl restart docker
+	await 30 registered || die "the node does not register after a restart of Docker"
+	echo $(((${EPOCHREALTIME/[.,]/} - began) / 1000))
+done >"$work/$node/restart"
+
+status=0
+row() { # WHAT FILE BUDGET
+	local got
+	got=$(median <"$work/$node/$2")
+	printf '%-58s %6s ms   %s\n' "$1" "$got" "${3:+budget $3 ms}"
+	if [[ -n ${3:-} ]] && ((got > $3)); then
+		status=1
+	fi
+}
+echo "median of $times on a node with systemd:"
+row "ecsnode-boot, nothing to upgrade" boot 250
+row "ecsnode-early, no volume" early
+row "restart of Docker until ECS is active and registered" restart
+exit "$status"
