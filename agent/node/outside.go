@@ -72,7 +72,9 @@ func (r *recorder) ReportUnhealthy(_ context.Context, _, instanceID string) erro
 }
 
 // Rules implements guard.Filter.
-func (r *recorder) Rules(v facts.IPVersion) ([]facts.MetadataRule, error) { return r.filter.Rules(v) }
+func (r *recorder) Rules(v facts.IPVersion) ([]facts.MetadataRule, bool, error) {
+	return r.filter.Rules(v)
+}
 
 func (r *recorder) Replace(v facts.IPVersion, rules []facts.MetadataRule) error {
 	return r.note("iptables: %d rules about instance metadata over IPv%d", len(rules), v)

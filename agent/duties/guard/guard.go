@@ -35,10 +35,10 @@ func (c Config) Validate(report func(path, message string)) {
 
 // Filter is the packet filter of the host.
 type Filter interface {
-	// Rules returns ours, in order. facts.ErrAbsent: there is no filter, or
-	// Docker has not set it up.
-	Rules(v facts.IPVersion) ([]facts.MetadataRule, error)
-	// Replace makes ours exactly these.
+	// Rules returns ours, in order, and whether they are before all those of
+	// others. facts.ErrAbsent: there is no filter, or Docker has not set it up.
+	Rules(v facts.IPVersion) (rules []facts.MetadataRule, inPlace bool, err error)
+	// Replace makes ours exactly these, before those of others.
 	Replace(v facts.IPVersion, rules []facts.MetadataRule) error
 }
 
@@ -159,8 +159,8 @@ func rules(v facts.IPVersion, allowed []facts.Container) []facts.MetadataRule {
 }
 
 func (d *Duty) keep(v facts.IPVersion, want []facts.MetadataRule) (changed bool, err error) {
-	have, err := d.Filter.Rules(v)
-	if err != nil || slices.Equal(have, want) {
+	have, inPlace, err := d.Filter.Rules(v)
+	if err != nil || inPlace && slices.Equal(have, want) {
 		return false, err
 	}
 	return true, d.Filter.Replace(v, want)

@@ -21,6 +21,7 @@ import (
 type host struct {
 	rules      map[facts.IPVersion][]facts.MetadataRule // nil: there is no chain
 	asked      int
+	behind     bool // others have put theirs before ours
 	containers []facts.Container
 	engineErr  error
 	probes     int
@@ -33,16 +34,17 @@ func (h *host) Forwarded(context.Context) (bool, error) {
 	return h.hops > 1, h.metadata
 }
 
-func (h *host) Rules(v facts.IPVersion) ([]facts.MetadataRule, error) {
+func (h *host) Rules(v facts.IPVersion) ([]facts.MetadataRule, bool, error) {
 	h.asked++
 	r, ok := h.rules[v]
 	if !ok {
-		return nil, fmt.Errorf("cannot filter IPv%d: %w", v, facts.ErrAbsent)
+		return nil, false, fmt.Errorf("cannot filter IPv%d: %w", v, facts.ErrAbsent)
 	}
-	return r, nil
+	return r, !h.behind, nil
 }
 
 func (h *host) Replace(v facts.IPVersion, rules []facts.MetadataRule) error {
+	h.behind = false
 	h.rules[v] = rules
 	return nil
 }
@@ -186,4 +188,20 @@ func TestAHopLimitOfOneIsTold(t *testing.T) {
 		h.metadata = nil
 		told("off: containers may reach instance metadata")
 	})
+}
+
+func TestRulesThatOthersHavePutTheirsBeforeArePutFirstAgain(t *testing.T) {
+	h, d, _, _ := newDuty(guard.Config{Enabled: true})
+	for _, behind := range []bool{false, true} {
+		if _, err := d.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.behind = behind
+	}
+	if out, err := d.Reconcile(t.Context()); err != nil || !out.Changed || h.behind {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if out, err := d.Reconcile(t.Context()); err != nil || out.Changed {
+		t.Errorf("%+v, %v", out, err)
+	}
 }

@@ -42,35 +42,59 @@ const (
 // is ready; it is for one goroutine.
 type Filter struct{ v4, v6 *iptables.IPTables }
 
-// Rules returns ours, in order. The error is facts.ErrAbsent if there is no
+// Rules returns ours, in order, and whether they are in place: before all those
+// of others, and nowhere else. The error is facts.ErrAbsent if there is no
 // iptables, or if Docker has not made its chain.
-func (f *Filter) Rules(v facts.IPVersion) ([]facts.MetadataRule, error) {
-	t, chain, err := f.open(v)
+func (f *Filter) Rules(v facts.IPVersion) (rules []facts.MetadataRule, inPlace bool, err error) {
+	t, err := f.open(v)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	ours, _, err := t.list(chain)
-	return ours, err
+	rules, numbers, err := t.list(t.chain)
+	if err != nil {
+		return nil, false, err
+	}
+	inPlace = len(numbers) == 0 || numbers[len(numbers)-1] == len(numbers)
+	if t.former != "" {
+		elsewhere, _, err := t.list(t.former)
+		if err != nil {
+			return nil, false, err
+		}
+		inPlace = inPlace && len(elsewhere) == 0
+	}
+	return rules, inPlace, nil
 }
 
 // Replace makes ours exactly these, before those of others. The new rules are
 // in place before the former ones go.
 func (f *Filter) Replace(v facts.IPVersion, rules []facts.MetadataRule) error {
-	t, chain, err := f.open(v)
+	t, err := f.open(v)
 	if err != nil {
 		return err
 	}
-	_, numbers, err := t.list(chain)
+	_, numbers, err := t.list(t.chain)
 	if err != nil {
 		return err
 	}
 	for i, r := range rules {
-		if err := t.ipt.Insert(table, chain, i+1, t.spec(r)...); err != nil {
-			return t.fail("insert a rule into", chain, err)
+		if err := t.ipt.Insert(table, t.chain, i+1, t.spec(r)...); err != nil {
+			return t.fail("insert a rule into", t.chain, err)
 		}
 	}
+	if err := t.remove(t.chain, numbers, len(rules)); err != nil || t.former == "" {
+		return err
+	}
+	_, numbers, err = t.list(t.former)
+	if err != nil {
+		return err
+	}
+	return t.remove(t.former, numbers, 0)
+}
+
+// remove deletes rules that have moved down since they were numbered.
+func (t tables) remove(chain string, numbers []int, down int) error {
 	for _, n := range slices.Backward(numbers) {
-		if err := t.ipt.DeleteById(table, chain, n+len(rules)); err != nil {
+		if err := t.ipt.DeleteById(table, chain, n+down); err != nil {
 			return t.fail("delete a rule from", chain, err)
 		}
 	}
@@ -82,37 +106,43 @@ type tables struct {
 	ipt  *iptables.IPTables
 	v    facts.IPVersion
 	dest string
+	// chain has our rules, and former may have had them before Docker made chain.
+	chain, former string
 }
 
-func (f *Filter) open(v facts.IPVersion) (t tables, chain string, err error) {
+func (f *Filter) open(v facts.IPVersion) (tables, error) {
 	ipt, dest, protocol := &f.v4, metadata4, iptables.ProtocolIPv4
 	if v == facts.IPv6 {
 		ipt, dest, protocol = &f.v6, metadata6, iptables.ProtocolIPv6
 		if _, err := os.Stat(inet6); errors.Is(err, fs.ErrNotExist) {
-			return tables{}, "", fmt.Errorf("cannot filter IPv6: %w: this host has none", facts.ErrAbsent)
+			return tables{}, fmt.Errorf("cannot filter IPv6: %w: this host has none", facts.ErrAbsent)
 		}
 	}
 	if *ipt == nil {
 		found, err := iptables.New(iptables.IPFamily(protocol), iptables.Timeout(lockWait))
 		if errors.Is(err, exec.ErrNotFound) {
-			return tables{}, "", fmt.Errorf("cannot filter IPv%d: %w: install iptables", v, facts.ErrAbsent)
+			return tables{}, fmt.Errorf("cannot filter IPv%d: %w: install iptables", v, facts.ErrAbsent)
 		}
 		if err != nil {
-			return tables{}, "", fmt.Errorf("cannot filter IPv%d: %w", v, err)
+			return tables{}, fmt.Errorf("cannot filter IPv%d: %w", v, err)
 		}
 		*ipt = found
 	}
-	t = tables{*ipt, v, dest}
+	t := tables{ipt: *ipt, v: v, dest: dest, chain: dockerUser}
 	there, err := t.ipt.ChainExists(table, dockerUser)
 	switch {
 	case err != nil:
-		return tables{}, "", t.fail("look for", dockerUser, err)
+		return tables{}, t.fail("look for", dockerUser, err)
+	case there && v == facts.IPv6:
+		t.former = forward
+		return t, nil
 	case there:
-		return t, dockerUser, nil
+		return t, nil
 	case v == facts.IPv6:
-		return t, forward, nil
+		t.chain = forward
+		return t, nil
 	}
-	return tables{}, "", fmt.Errorf("cannot filter IPv4: %w: Docker has made no chain %s", facts.ErrAbsent, dockerUser)
+	return tables{}, fmt.Errorf("cannot filter IPv4: %w: Docker has made no chain %s", facts.ErrAbsent, dockerUser)
 }
 
 // inet6 is there where the kernel has IPv6: proc(5).

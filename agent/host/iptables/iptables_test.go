@@ -61,7 +61,7 @@ func TestRules(t *testing.T) {
 		return
 	}
 	f := &iptables.Filter{}
-	if _, err := f.Rules(facts.IPv4); !errors.Is(err, facts.ErrAbsent) || !strings.Contains(err.Error(), "Docker has made no chain DOCKER-USER") {
+	if _, _, err := f.Rules(facts.IPv4); !errors.Is(err, facts.ErrAbsent) || !strings.Contains(err.Error(), "Docker has made no chain DOCKER-USER") {
 		t.Errorf("before Docker: %v", err)
 	}
 	run(t, "iptables -N DOCKER-USER && iptables -A DOCKER-USER -s 10.0.0.0/8 -j ACCEPT && iptables -A DOCKER-USER -j RETURN")
@@ -82,9 +82,9 @@ func TestRules(t *testing.T) {
 			if err := f.Replace(c.v, want); err != nil {
 				t.Fatal(err)
 			}
-			got, err := f.Rules(c.v)
-			if err != nil {
-				t.Fatal(err)
+			got, inPlace, err := f.Rules(c.v)
+			if err != nil || !inPlace {
+				t.Fatal(inPlace, err)
 			}
 			if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 				t.Error(diff)
@@ -97,11 +97,44 @@ func TestRules(t *testing.T) {
 		if err := f.Replace(c.v, nil); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := f.Rules(c.v); err != nil || len(got) > 0 {
+		if got, _, err := f.Rules(c.v); err != nil || len(got) > 0 {
 			t.Errorf("IPv%d: %v, %v are left", c.v, got, err)
 		}
 	}
 	if now := run(t, "iptables -S DOCKER-USER"); now != others {
 		t.Errorf("of others was %q, is %q", others, now)
+	}
+}
+
+func TestRulesThatAreNotFirstAreNotInPlace(t *testing.T) {
+	if !ownNetwork(t) {
+		return
+	}
+	f := &iptables.Filter{}
+	refuse := []facts.MetadataRule{{}}
+	replace := func() {
+		t.Helper()
+		if err := f.Replace(facts.IPv6, refuse); err != nil {
+			t.Fatal(err)
+		}
+		if got, inPlace, err := f.Rules(facts.IPv6); err != nil || !inPlace || len(got) != 1 {
+			t.Errorf("%v, %v, %v", got, inPlace, err)
+		}
+	}
+	lost := func() {
+		t.Helper()
+		if got, inPlace, err := f.Rules(facts.IPv6); err != nil || inPlace && len(got) == 1 {
+			t.Errorf("%v, %v, %v", got, inPlace, err)
+		}
+	}
+	replace()
+	run(t, "ip6tables -I FORWARD -i br-1 -j ACCEPT") // as Docker 20.10 does for each of its networks
+	lost()
+	replace()
+	run(t, "ip6tables -N DOCKER-USER && ip6tables -I FORWARD -j DOCKER-USER") // as later ones do
+	lost()
+	replace()
+	if n := run(t, `ip6tables -S | grep -c "ecsnode guard"`); n != "1" {
+		t.Errorf("%s rules are there", n)
 	}
 }
