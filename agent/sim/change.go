@@ -38,6 +38,7 @@ type Change struct {
 	AgentRunning            *bool   `yaml:"agent_running"`
 	ContainerInstanceStatus string  `yaml:"container_instance_status"`
 	Tasks                   *[]Task `yaml:"tasks"`
+	TasksChange             `yaml:",inline"`
 
 	Deny     []string        `yaml:"deny"` // IAM actions
 	Allow    []string        `yaml:"allow"`
@@ -83,7 +84,9 @@ func (w *World) Apply(c Change) error {
 		return err
 	}
 	w.applyNotices(c)
-	w.applyECS(c)
+	if err := w.applyECS(c); err != nil {
+		return err
+	}
 	w.applyConditions(c)
 	return nil
 }
@@ -133,7 +136,7 @@ func (w *World) applyNotices(c Change) {
 	set(c.Group, w.SetGroup)
 }
 
-func (w *World) applyECS(c Change) {
+func (w *World) applyECS(c Change) error {
 	for _, name := range c.Clusters {
 		w.AddCluster(name)
 	}
@@ -145,10 +148,14 @@ func (w *World) applyECS(c Change) {
 		}
 	})
 	set(c.AgentRunning, w.SetAgentRunning)
+	set(c.Tasks, w.SetTasks)
+	if err := w.applyTasks(c.TasksChange); err != nil {
+		return err
+	}
 	if c.ContainerInstanceStatus != "" {
 		w.SetContainerInstanceStatus(c.ContainerInstanceStatus)
 	}
-	set(c.Tasks, w.SetTasks)
+	return nil
 }
 
 func (w *World) applyConditions(c Change) {

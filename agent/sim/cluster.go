@@ -5,12 +5,15 @@ import (
 	"maps"
 	"strings"
 	"time"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
-// cluster is an ECS cluster and its container instances.
+// cluster is an ECS cluster, its container instances and its services.
 type cluster struct {
 	name      string
 	instances []*containerInstance
+	services  []*service
 }
 
 // containerInstance is a node as ECS knows it.
@@ -21,6 +24,7 @@ type containerInstance struct {
 	spelling     string // of the cluster in the agent's configuration: its name or ARN
 	status       string // ACTIVE, DRAINING, INACTIVE ...
 	attributes   map[string]string
+	memoryMiB    int // for tasks
 	registeredAt time.Time
 	version      int64 // grows with every change
 }
@@ -29,7 +33,7 @@ type containerInstance struct {
 type agentState struct {
 	running    bool
 	registered *containerInstance // nil until registered
-	tasks      []Task
+	tasks      []Task             // see SetTasks
 }
 
 // What the simulated ECS agent is: a release of 2026 and its Docker.
@@ -64,10 +68,21 @@ func (n *Node) SetRegistered(clusterSpelling string) string {
 	clusterName := clusterSpelling[strings.LastIndex(clusterSpelling, "/")+1:]
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
-	n.deregister()
+	n.world.changeECS(func() {
+		n.deregister()
+		n.register(n.world.ensureCluster(clusterName), clusterSpelling)
+	})
+	return n.agent.registered.arn()
+}
+
+// registeredMemory is what an instance has for tasks unless SetMemory says
+// otherwise: most of an m6i.large's 8 GiB.
+const registeredMemory = 7680
+
+func (n *Node) register(in *cluster, clusterSpelling string) *containerInstance {
 	c := &containerInstance{
-		id: n.world.randomHex(32), node: n, cluster: clusterName, spelling: clusterSpelling, status: "ACTIVE",
-		registeredAt: time.Now().UTC(), version: 1,
+		id: n.world.randomHex(32), node: n, cluster: in.name, spelling: clusterSpelling, status: facts.StatusActive,
+		memoryMiB: registeredMemory, registeredAt: time.Now().UTC(), version: 1,
 		// Attributes that every agent registers with:
 		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-placement-constraints.html
 		attributes: map[string]string{
@@ -77,10 +92,20 @@ func (n *Node) SetRegistered(clusterSpelling string) string {
 			"ecs.os-type":           "linux",
 		},
 	}
-	in := n.world.ensureCluster(clusterName)
 	in.instances = append(in.instances, c)
 	n.agent.running, n.agent.registered = true, c
-	return c.arn()
+	return c
+}
+
+// SetMemory sets how much memory, in MiB, the container instance has for tasks
+// that StartTask starts. It has no effect on a node that is not registered.
+func (n *Node) SetMemory(mib int) {
+	n.world.mu.Lock()
+	defer n.world.mu.Unlock()
+	if c := n.agent.registered; c != nil {
+		c.memoryMiB = mib
+		c.changed()
+	}
 }
 
 // SetAgentRunning starts or stops the ECS agent. While it is stopped its
@@ -90,17 +115,18 @@ func (n *Node) SetAgentRunning(running bool) {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
 	if n.agent.running != running {
-		n.agent.running = running
+		n.world.changeECS(func() { n.agent.running = running })
 		n.agent.registered.changed()
 	}
 }
 
 // Deregister takes the node's container instance out of its cluster; from then
-// on ECS knows nothing of it.
+// on ECS knows nothing of it, and its tasks are STOPPED as those of an instance
+// that was terminated.
 func (n *Node) Deregister() {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
-	n.deregister()
+	n.world.changeECS(n.deregister)
 }
 
 func (n *Node) deregister() {
@@ -115,6 +141,12 @@ func (n *Node) deregister() {
 			break
 		}
 	}
+	for _, t := range n.world.ecs.tasks {
+		if t.on == old {
+			// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+			t.kill(n.world.ecs.settled, "", fmt.Sprintf("Host EC2 (instance %s) terminated.", n.instance.ID))
+		}
+	}
 	n.agent.registered = nil
 }
 
@@ -123,8 +155,16 @@ func (n *Node) deregister() {
 func (n *Node) SetContainerInstanceStatus(status string) {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
-	if c := n.agent.registered; c != nil && c.status != status {
-		c.status = status
+	if c := n.agent.registered; c != nil {
+		n.world.setStatus(c, status)
+	}
+}
+
+// setStatus: what becomes of service tasks on an instance that is DRAINING is
+// the service scheduler's to decide.
+func (w *World) setStatus(c *containerInstance, status string) {
+	if c.status != status {
+		w.changeECS(func() { c.status = status })
 		c.changed()
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
 // ecsAPI is the part of ECS that a node's agent uses. Inputs, outputs and
@@ -17,10 +19,18 @@ func ecsAPI() *api {
 		name:     "ecs",
 		protocol: jsonProtocol{target: "AmazonEC2ContainerServiceV20141113"},
 		operations: map[string]operation{
-			"DescribeContainerInstances": {bucket: read, resource: anyContainerInstance, handle: describeContainerInstances},
-			"ListAttributes":             {bucket: read, resource: clusterARN, handle: listAttributes},
-			"ListContainerInstances":     {bucket: read, resource: clusterARN, handle: listContainerInstances},
-			"PutAttributes":              {bucket: modify, resource: anyContainerInstance, handle: putAttributes},
+			"DescribeContainerInstances":    {bucket: read, resource: anyContainerInstance, handle: describeContainerInstances},
+			"ListAttributes":                {bucket: read, resource: clusterARN, handle: listAttributes},
+			"ListContainerInstances":        {bucket: read, resource: clusterARN, handle: listContainerInstances},
+			"PutAttributes":                 {bucket: modify, resource: anyContainerInstance, handle: putAttributes},
+			"UpdateContainerInstancesState": {bucket: modify, resource: anyContainerInstance, handle: updateContainerInstancesState},
+
+			"DescribeTasks": {bucket: read, resource: anyTask, handle: describeTasks},
+			"ListTasks":     {bucket: read, resource: anyContainerInstance, handle: listTasks},
+			"StartTask":     {bucket: modify, resource: anyTaskDefinition, handle: startTask},
+			"StopTask":      {bucket: modify, resource: anyTask, handle: stopTask},
+			// In AWS this one draws from a bucket of services.
+			"DescribeServices": {bucket: read, resource: anyService, handle: describeServices},
 		},
 	}
 }
@@ -71,6 +81,15 @@ func (c *cluster) find(id string) *containerInstance {
 func clusterARN(r *apiRequest) string { return r.ecsARN("cluster", "") }
 
 func anyContainerInstance(r *apiRequest) string { return r.ecsARN("container-instance", "/*") }
+
+func anyTask(r *apiRequest) string { return r.ecsARN("task", "/*") }
+
+func anyService(r *apiRequest) string { return r.ecsARN("service", "/*") }
+
+func anyTaskDefinition(r *apiRequest) string {
+	account := strings.Split(r.caller.principal, ":")[4]
+	return fmt.Sprintf("arn:aws:ecs:%s:%s:task-definition/*", r.caller.region, account)
+}
 
 func (r *apiRequest) ecsARN(kind, rest string) string {
 	var in struct {
@@ -130,11 +149,58 @@ func describeContainerInstances(r *apiRequest) (any, error) {
 			out.ContainerInstances = append(out.ContainerInstances, ci.described())
 			continue
 		}
-		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
-		if !strings.HasPrefix(id, "arn:") {
-			id = r.ecsARN("container-instance", "/"+id)
+		out.Failures = append(out.Failures, r.failure("container-instance", id, "MISSING"))
+	}
+	return out, nil
+}
+
+// failure: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+func (r *apiRequest) failure(kind, id, reason string) ecsFailure {
+	if !strings.HasPrefix(id, "arn:") {
+		id = r.ecsARN(kind, "/"+id)
+	}
+	return ecsFailure{ARN: id, Reason: reason}
+}
+
+// updateContainerInstancesState changes what is ACTIVE or DRAINING.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateContainerInstancesState.html
+func updateContainerInstancesState(r *apiRequest) (any, error) {
+	var in struct {
+		Cluster            string   `json:"cluster"`
+		ContainerInstances []string `json:"containerInstances"`
+		Status             string   `json:"status"`
+	}
+	if err := r.decode(&in); err != nil {
+		return nil, err
+	}
+	c, err := r.findCluster(in.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	const most = 10
+	switch n := len(in.ContainerInstances); {
+	case n == 0 || n > most:
+		return nil, invalidParameter("Container instances must have between 1 and %d entries, not %d.", most, n)
+	case in.Status != facts.StatusActive && in.Status != facts.StatusDraining:
+		return nil, invalidParameter("Container instance status %q is not ACTIVE or DRAINING.", in.Status)
+	}
+	out := struct {
+		ContainerInstances []describedInstance `json:"containerInstances"`
+		Failures           []ecsFailure        `json:"failures"`
+	}{[]describedInstance{}, []ecsFailure{}}
+	for _, id := range in.ContainerInstances {
+		switch ci := c.find(id); {
+		case ci == nil:
+			out.Failures = append(out.Failures, r.failure("container-instance", id, "MISSING"))
+		case ci.status == "INACTIVE":
+			out.Failures = append(out.Failures, r.failure("container-instance", id, "INACTIVE"))
+		case ci.status != facts.StatusActive && ci.status != facts.StatusDraining:
+			// "An error will be received"; which one is the simulator's guess.
+			return nil, invalidParameter("Container instance %s is %s.", ci.id, ci.status)
+		default:
+			r.world.setStatus(ci, in.Status)
+			out.ContainerInstances = append(out.ContainerInstances, ci.described())
 		}
-		out.Failures = append(out.Failures, ecsFailure{ARN: id, Reason: "MISSING"})
 	}
 	return out, nil
 }
@@ -147,12 +213,21 @@ func (c *containerInstance) described() describedInstance {
 		Attributes:  c.sortedAttributes(), Attachments: []struct{}{}, Tags: []struct{}{},
 		RegisteredAt: float64(c.registeredAt.UnixMilli()) / float64(time.Second/time.Millisecond),
 	}
-	for _, t := range c.node.agent.tasks {
-		switch t.KnownStatus {
-		case "RUNNING":
+	count := func(status string) {
+		switch status {
+		case taskRunning:
 			d.RunningTasksCount++
-		case "PENDING", "PROVISIONING", "ACTIVATING":
+		case taskPending, taskProvisioning, "ACTIVATING":
 			d.PendingTasksCount++
+		}
+	}
+	for _, t := range c.node.agent.tasks {
+		count(t.KnownStatus)
+	}
+	now := c.node.world.settle()
+	for _, t := range c.node.world.ecs.tasks {
+		if t.on == c {
+			count(t.status(now))
 		}
 	}
 	return d

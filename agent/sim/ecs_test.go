@@ -199,7 +199,7 @@ func TestECSRefusals(t *testing.T) {
 		b.SetRate(sim.BucketECSResourceRead, sim.Rate{})
 		_, err = b.ecs().ListContainerInstances(t.Context(), nil)
 		wantCode(t, err, "ThrottlingException", http.StatusBadRequest)
-		_, err = b.ecs().StopTask(t.Context(), &ecs.StopTaskInput{Task: aws.String("x")})
+		_, err = b.ecs().ListServices(t.Context(), nil)
 		wantCode(t, err, "UnknownOperationException", http.StatusBadRequest)
 	})
 }

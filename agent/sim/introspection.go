@@ -29,7 +29,8 @@ type Container struct {
 	StartedAt  *time.Time `yaml:"started_at" json:"StartedAt,omitempty"`
 }
 
-// SetTasks replaces the tasks that the agent knows of.
+// SetTasks replaces the tasks that the agent shows and that ECS knows nothing
+// of; those of AddTask, SetService and StartTask it shows besides.
 func (n *Node) SetTasks(tasks []Task) {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
@@ -51,7 +52,7 @@ func (n *Node) Introspection() http.Handler {
 
 func (n *Node) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	n.world.mu.Lock()
-	running, registered, tasks := n.agent.running, n.agent.registered, n.agent.tasks
+	running, registered, tasks := n.agent.running, n.agent.registered, n.agentTasks()
 	instance, known := registered.view()
 	var cluster string
 	if known {
@@ -81,6 +82,18 @@ func (n *Node) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// agentTasks are the tasks that the agent knows of. The caller holds the lock.
+func (n *Node) agentTasks() []Task {
+	now := n.world.settle()
+	tasks := append([]Task{}, n.agent.tasks...)
+	for _, t := range n.world.ecs.tasks {
+		if shown, known := t.introspected(now); known && t.on == n.agent.registered {
+			tasks = append(tasks, shown)
+		}
+	}
+	return tasks
+}
+
 // shortDockerID is the longest dockerid taken as the start of an id.
 const shortDockerID = 12
 
@@ -88,7 +101,7 @@ func serveTasks(w http.ResponseWriter, r *http.Request, tasks []Task) {
 	query := r.URL.Query()
 	arn, dockerID := query.Get("taskarn"), query.Get("dockerid")
 	if arn == "" && dockerID == "" {
-		writeJSON(w, http.StatusOK, struct{ Tasks []Task }{slices.Concat([]Task{}, tasks)})
+		writeJSON(w, http.StatusOK, struct{ Tasks []Task }{tasks})
 		return
 	}
 	if arn != "" && dockerID != "" {

@@ -23,6 +23,7 @@ type State struct {
 	AgentRunning      bool               `json:"agent_running"`
 	ContainerInstance *ContainerInstance `json:"container_instance"` // null until registered
 	Tasks             []Task             `json:"tasks"`
+	ECSTasks          []ECSTask          `json:"ecs_tasks"` // of all clusters
 
 	Denied    []string         `json:"denied"`
 	Throttled bool             `json:"throttled"`
@@ -39,7 +40,7 @@ func (w *World) State() State {
 	s.SpotAction, s.SpotTime = w.notices.spotAction, w.notices.spotTime
 	s.RebalanceRecommendation, s.TargetLifecycleState = w.notices.rebalance, w.notices.target
 	s.ScheduledEvents = slices.Clone(w.notices.scheduled)
-	s.AgentRunning, s.Tasks = w.agent.running, slices.Clone(w.agent.tasks)
+	s.AgentRunning, s.Tasks, s.ECSTasks = w.agent.running, w.agentTasks(), w.ecsTasks()
 	if ci, registered := w.agent.registered.view(); registered {
 		s.ContainerInstance = &ci
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	// Seed feeds the random choices (credentials, tokens, fault probability,
 	// garbage); the same seed and the same calls give the same answers.
 	Seed uint64
+	// ListLag is by how much ECS's ListTasks is behind; see SetListLag.
+	ListLag time.Duration
 	// CallLimit is how many calls the log keeps; 0 means 100,000.
 	CallLimit int
 	// OnCall, when set, is called with each call once it has ended, from the
@@ -51,6 +53,7 @@ type World struct {
 	credentials map[string]*credentials // by access key id
 	denied      map[string]bool         // IAM actions
 	clusters    map[string]*cluster     // by name
+	ecs         ecsState
 }
 
 // New makes a world with one node. It panics on tags that SetTags refuses.
@@ -67,6 +70,7 @@ func New(o Options) *World {
 		credentials: map[string]*credentials{},
 		denied:      map[string]bool{},
 		clusters:    map[string]*cluster{},
+		ecs:         ecsState{settled: time.Now(), listLag: o.ListLag},
 	}
 	w.apis = newAPIs()
 	tags := o.Tags

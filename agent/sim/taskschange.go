@@ -1,0 +1,47 @@
+package sim
+
+import "time"
+
+// TasksChange is the part of a Change that is about tasks. It comes after the
+// registration and before the status of the container instance:
+//
+//	registered: web
+//	services: [{name: web, desired: 2, elsewhere: 1, deregistration_delay: 30s, task: {stop_takes: 5s}}]
+//	add_tasks: [{family: batch, stop_takes: 1h, started_by: me}]
+//	container_instance_status: DRAINING
+type TasksChange struct {
+	MemoryMiB       *int             `yaml:"memory_mib"` // of the container instance, for tasks
+	TaskDefinitions []TaskDefinition `yaml:"task_definitions"`
+	Services        []Service        `yaml:"services"`  // made or changed
+	AddTasks        []AddedTask      `yaml:"add_tasks"` // standalone ones
+	EndTasks        []string         `yaml:"end_tasks"` // by ARN, id or family
+	ListLag         *time.Duration   `yaml:"list_lag"`
+}
+
+// AddedTask is a standalone task on the world's own node.
+type AddedTask struct {
+	TaskDefinition `yaml:",inline"`
+	StartedBy      string `yaml:"started_by"`
+}
+
+func (w *World) applyTasks(c TasksChange) error {
+	set(c.MemoryMiB, w.SetMemory)
+	set(c.ListLag, w.SetListLag)
+	for _, d := range c.TaskDefinitions {
+		w.AddTaskDefinition(d)
+	}
+	for _, s := range c.Services {
+		if err := w.SetService(s); err != nil {
+			return err
+		}
+	}
+	for _, t := range c.AddTasks {
+		if _, err := w.AddTask(t.TaskDefinition, t.StartedBy); err != nil {
+			return err
+		}
+	}
+	for _, name := range c.EndTasks {
+		w.EndTasks(name)
+	}
+	return nil
+}
