@@ -1,0 +1,107 @@
+package drain
+
+import (
+	"encoding"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+// Policy is what becomes of standalone tasks, which ECS leaves alone on an
+// instance that drains.
+type Policy string
+
+// The policies.
+const (
+	Wait   Policy = "wait"   // until they end by themselves
+	Stop   Policy = "stop"   // stop_standalone before the deadline
+	Ignore Policy = "ignore" // they count for nothing
+)
+
+var _ encoding.TextUnmarshaler = (*Policy)(nil)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *Policy) UnmarshalText(b []byte) error {
+	switch v := Policy(b); v {
+	case Wait, Stop, Ignore:
+		*p = v
+		return nil
+	}
+	return fmt.Errorf("%q is no policy for tasks", b)
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p), nil }
+
+// Expected is what a message says in place of another value.
+func (Policy) Expected() string { return `"wait", "stop" or "ignore"` }
+
+// SchemaEnum lists the values.
+func (Policy) SchemaEnum() []string { return []string{string(Wait), string(Stop), string(Ignore)} }
+
+// Config says how the node drains.
+type Config struct {
+	Standalone     Policy            `yaml:"standalone" help:"What becomes of tasks that belong to no service: wait until they end, stop them, or ignore them."`
+	Families       map[string]Policy `yaml:"families" help:"The same by the family of their task definition."`
+	StopStandalone when.Duration     `yaml:"stop_standalone" help:"How long before the deadline standalone tasks are stopped whose policy is stop; without a deadline, at once."`
+	StopBefore     when.Duration     `yaml:"stop_before" help:"How long before a hard deadline everything that is left is stopped, so that it gets its SIGTERM before the power goes."`
+	LeaveLast      []string          `yaml:"leave_last" help:"Families whose tasks stay until all others have gone, such as log shippers, and are then stopped."`
+	Flush          when.Duration     `yaml:"flush" help:"How long those have to send what they still hold."`
+	Sidecars       []string          `yaml:"sidecars" help:"Names of containers, or beginnings of them with a *, that are stopped after the others of their task where containers are stopped one by one."`
+	LifecycleHooks []string          `yaml:"lifecycle_hooks" help:"Termination lifecycle hooks of the Auto Scaling group that ecsnode keeps waiting and completes. Others are never touched."`
+	HookTimeout    when.Duration     `yaml:"hook_timeout" help:"How long a hook below /etc/ecsnode/hooks may run."`
+}
+
+// Default waits for tasks as long as there is time.
+func Default() Config {
+	return Config{
+		Standalone:     Wait,
+		Families:       map[string]Policy{},
+		StopStandalone: when.Duration(60 * time.Second),
+		StopBefore:     when.Duration(30 * time.Second),
+		LeaveLast:      []string{"logspout", "datadog"},
+		Flush:          when.Duration(5 * time.Second),
+		Sidecars:       []string{"log_router", "envoy", "ecs-service-connect-*", "xray-daemon"},
+		LifecycleHooks: []string{"ecsnode-drain"},
+		HookTimeout:    when.Duration(30 * time.Second),
+	}
+}
+
+// Validate reports what is wrong with c, by setting.
+func (c Config) Validate(report func(path, message string)) {
+	for path, d := range map[string]when.Duration{
+		"stop_standalone": c.StopStandalone, "stop_before": c.StopBefore, "flush": c.Flush,
+	} {
+		if d < 0 {
+			report(path, "it cannot be negative")
+		}
+	}
+	if time.Duration(c.HookTimeout) < time.Second {
+		report("hook_timeout", fmt.Sprintf("%v is too short: expected 1s or more", c.HookTimeout))
+	}
+	for i, name := range c.LifecycleHooks {
+		if strings.HasPrefix(name, "ecs-managed-") {
+			report(fmt.Sprintf("lifecycle_hooks[%d]", i), fmt.Sprintf("%q is ECS's own hook, which ECS completes", name))
+		}
+	}
+}
+
+// policy returns what becomes of a standalone task of a family.
+func (c Config) policy(family string) Policy {
+	if p, ok := c.Families[family]; ok {
+		return p
+	}
+	return c.Standalone
+}
+
+func (c Config) sidecar(container string) bool {
+	for _, pattern := range c.Sidecars {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		if container == prefix || open && strings.HasPrefix(container, prefix) {
+			return true
+		}
+	}
+	return false
+}

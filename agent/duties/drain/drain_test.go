@@ -1,0 +1,719 @@
+package drain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/duties/drain"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+)
+
+const arn = "arn:aws:ecs:eu-west-1:123456789012:container-instance/web/0123"
+
+// running is a task on the node. It has one container, and one more for each
+// sidecar.
+type running struct {
+	facts.Task
+	leaves   time.Duration // after DRAINING or StopTask it takes this long to stop; zero: at once
+	deaf     bool          // SIGTERM does nothing to it
+	moves    bool          // ECS stops it because of DRAINING
+	sidecars []string
+	restarts bool // its agent starts its containers again
+
+	stopping time.Time // ECS has told it to
+	dead     map[string]time.Time
+	killed   map[string]bool // without SIGTERM, or before its time was over
+	signals  map[string]int
+}
+
+// aws is ECS, its agent, Docker and Auto Scaling around one node.
+type aws struct {
+	status   string
+	tasks    []*running
+	ecsErr   error
+	agentErr error
+	stateErr error
+	ignores  bool // SetState is answered and does nothing
+	hook     *hook
+	calls    []string
+}
+
+type hook struct {
+	timeout time.Duration
+	beats   int
+	done    bool
+}
+
+func (a *aws) call(format string, args ...any) {
+	a.calls = append(a.calls, fmt.Sprintf(format, args...))
+}
+
+func (a *aws) count(call string) (n int) {
+	for _, c := range a.calls {
+		if strings.HasPrefix(c, call) {
+			n++
+		}
+	}
+	return n
+}
+
+func (a *aws) SetState(_ context.Context, ci facts.ContainerInstance, status string) error {
+	a.call("SetState %s", status)
+	switch {
+	case a.ecsErr != nil:
+		return a.ecsErr
+	case ci.ARN != arn:
+		return facts.ErrAbsent
+	case a.ignores:
+		return nil
+	}
+	a.status = status
+	for _, t := range a.tasks {
+		if t.moves && status == facts.StatusDraining && t.stopping.IsZero() {
+			t.stopping, t.Desired = time.Now(), facts.TaskStopped
+		}
+	}
+	return nil
+}
+
+func (a *aws) State(context.Context, facts.ContainerInstance) (facts.InstanceState, error) {
+	a.call("State")
+	return facts.InstanceState{Status: a.status}, errors.Join(a.ecsErr, a.stateErr)
+}
+
+func (a *aws) Find(context.Context, string, string) (facts.ContainerInstance, error) {
+	a.call("Find")
+	return facts.ContainerInstance{ARN: arn, Cluster: "web"}, a.ecsErr
+}
+
+// up reports whether a container of t runs.
+func (t *running) up(container string) bool {
+	if !t.stopping.IsZero() && !t.deaf && time.Since(t.stopping) >= t.leaves {
+		return false
+	}
+	at, told := t.dead[container]
+	return !told || time.Now().Before(at)
+}
+
+func (t *running) containers() []string { return append([]string{"main"}, t.sidecars...) }
+
+func (t *running) gone() bool {
+	return !slices.ContainsFunc(t.containers(), t.up)
+}
+
+func (a *aws) list() (all []facts.Task) {
+	for _, t := range a.tasks {
+		if !t.gone() {
+			all = append(all, t.Task)
+		}
+	}
+	return all
+}
+
+func (a *aws) Tasks(context.Context, facts.ContainerInstance) ([]facts.Task, error) {
+	a.call("Tasks")
+	return a.list(), a.ecsErr
+}
+
+func (a *aws) StopTask(_ context.Context, _ facts.ContainerInstance, arn, _ string) error {
+	a.call("StopTask %s", arn)
+	for _, t := range a.tasks {
+		if t.ARN == arn && t.stopping.IsZero() && a.ecsErr == nil {
+			t.stopping, t.Desired = time.Now(), facts.TaskStopped
+		}
+	}
+	return a.ecsErr
+}
+
+func (a *aws) Services(_ context.Context, _ facts.ContainerInstance, names []string) (all []facts.Service, _ error) {
+	for _, name := range names {
+		all = append(all, facts.Service{Name: name, MinimumHealthyPercent: 100, MaximumPercent: 100})
+	}
+	return all, a.ecsErr
+}
+
+type agent struct{ *aws }
+
+func (a agent) Tasks(context.Context) (all []facts.Task, _ error) {
+	for _, t := range a.list() {
+		t.Group = "" // introspection does not tell
+		all = append(all, t)
+	}
+	return all, a.agentErr
+}
+
+type engine struct{ *aws }
+
+func (e engine) Containers(context.Context) (all []facts.Container, _ error) {
+	for _, t := range e.tasks {
+		for _, name := range t.containers() {
+			if t.up(name) {
+				all = append(all, facts.Container{ID: t.ARN + "/" + name, Labels: map[string]string{
+					facts.LabelTaskARN: t.ARN, facts.LabelFamily: t.Family, facts.LabelContainerName: name,
+				}})
+			}
+		}
+	}
+	return all, nil
+}
+
+func (e engine) Stop(ctx context.Context, id string, timeout time.Duration) error {
+	e.call("Stop %s", id)
+	for _, t := range e.tasks {
+		name, ok := strings.CutPrefix(id, t.ARN+"/")
+		if !ok {
+			continue
+		}
+		if t.dead == nil {
+			t.dead, t.signals = map[string]time.Time{}, map[string]int{}
+		}
+		t.signals[name]++
+		switch {
+		case t.restarts && t.signals[name] < 3:
+		case t.deaf:
+			t.dead[name] = time.Now().Add(timeout)
+		default:
+			t.dead[name] = time.Now().Add(t.leaves)
+		}
+		if t.up(name) { // docker stop waits
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (a *aws) Group(context.Context, string, string) (string, error) {
+	if a.hook == nil {
+		return "", facts.ErrAbsent
+	}
+	return "group", nil
+}
+
+func (a *aws) HookTimeout(context.Context, string, string, string) (time.Duration, error) {
+	return a.hook.timeout, nil
+}
+
+func (a *aws) Heartbeat(context.Context, string, string, string, string) error {
+	a.hook.beats++
+	return nil
+}
+
+func (a *aws) Complete(_ context.Context, _, _, name, _ string) error {
+	a.call("Complete %s", name)
+	if a.hook.done {
+		return facts.ErrAbsent
+	}
+	a.hook.done = true
+	return nil
+}
+
+type rig struct {
+	t            *testing.T
+	aws          *aws
+	disk         *fsx.Disk
+	boot         string
+	since        time.Time
+	config       *cell.Cell[drain.Config]
+	interruption *cell.Cell[facts.Interruption]
+	registration *cell.Cell[facts.ContainerInstance]
+	identity     *cell.Cell[time.Time]
+	drained      *cell.Cell[string]
+	plan         *cell.Cell[*drain.Plan]
+	duty         *drain.Duty
+	last         duty.Outcome
+	err          error
+}
+
+func (r *rig) Now() facts.Moment {
+	return facts.Moment{Wall: time.Now(), Boot: time.Since(r.since), BootID: r.boot}
+}
+
+func onNode(t *testing.T, tasks []*running, f func(t *testing.T, r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		disk, err := fsx.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, task := range tasks {
+			task.ARN = fmt.Sprintf("arn:aws:ecs:eu-west-1:123456789012:task/web/%d", i)
+			task.Last, task.Desired = "RUNNING", "RUNNING"
+		}
+		r := &rig{
+			t: t, aws: &aws{status: facts.StatusActive, tasks: tasks}, disk: disk, boot: "first", since: time.Now(),
+			config: cell.New(func(a, b drain.Config) bool { return false }),
+		}
+		r.config.Set(drain.Default())
+		r.restart()
+		r.notice()
+		f(t, r)
+	})
+}
+
+// restart is a new process.
+func (r *rig) restart() {
+	r.interruption = cell.New(facts.Interruption.Equal)
+	r.registration = cell.Comparable[facts.ContainerInstance]()
+	r.registration.Set(facts.ContainerInstance{ARN: arn, Cluster: "web"})
+	r.identity = cell.New(time.Time.Equal)
+	r.identity.Set(time.Now())
+	r.drained = cell.Comparable[string]()
+	r.plan = cell.Comparable[*drain.Plan]()
+	instance := cell.New(facts.Instance.Equal)
+	instance.Set(facts.Instance{ID: "i-1", Region: "eu-west-1"})
+	cluster := cell.Comparable[string]()
+	cluster.Set("web")
+	r.duty = &drain.Duty{
+		FS: r.disk, Clock: r, Config: r.config, Interruption: r.interruption, Instance: instance, Cluster: cluster,
+		Registration: r.registration, Identity: r.identity, ECS: r.aws, Agent: agent{r.aws}, Docker: engine{r.aws}, AutoScaling: r.aws,
+		Plan: r.plan, Drained: r.drained,
+	}
+}
+
+// notice makes these notices stand, and no others.
+func (r *rig) notice(all ...facts.Standing) {
+	i := facts.Interruption{Standing: all, Known: true, Drain: len(all) > 0}
+	for _, s := range all {
+		i.Deadline, i.Hard, i.Force = s.Until, s.Hard, s.Force
+	}
+	r.interruption.Set(i)
+}
+
+func (r *rig) spot(in time.Duration) facts.Standing {
+	return facts.Standing{
+		Notice: facts.Notice{Source: facts.NoticeSpot, What: "terminate", Drain: true, Hard: true}, Seen: r.Now(), Until: r.Now().Add(in),
+	}
+}
+
+func (r *rig) operator(in time.Duration) facts.Standing {
+	s := facts.Standing{Notice: facts.Notice{Source: facts.NoticeOperator, What: "drain", Drain: true}, Seen: r.Now()}
+	if in > 0 {
+		s.Until = r.Now().Add(in)
+	}
+	return s
+}
+
+// passes makes passes at the pace that the duty asks for.
+func (r *rig) passes(d time.Duration) {
+	r.t.Helper()
+	for end := time.Now().Add(d); ; {
+		ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+		r.last, r.err = r.duty.Reconcile(ctx)
+		cancel()
+		pause := r.last.Again
+		if pause == 0 {
+			pause = 30 * time.Second
+		}
+		if r.err != nil {
+			pause = min(pause, time.Second)
+		}
+		if !time.Now().Add(pause).Before(end) {
+			time.Sleep(time.Until(end))
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// record is what is written down of the newest drain.
+func (r *rig) record() *drain.Plan {
+	r.t.Helper()
+	names, err := drain.Records(r.disk)
+	if err != nil || len(names) == 0 {
+		r.t.Fatal("there is no record of a drain: ", err)
+	}
+	p, err := drain.Load(r.disk, names[0])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return p
+}
+
+// says checks that the record has these milestones, in this order.
+func (r *rig) says(want ...string) {
+	r.t.Helper()
+	var got []string
+	for _, m := range r.record().Milestones {
+		got = append(got, m.What)
+	}
+	rest := got
+	for _, w := range want {
+		i := slices.IndexFunc(rest, func(s string) bool { return strings.Contains(s, w) })
+		if i < 0 {
+			r.t.Errorf("the record does not say %q, or not in its place:\n%s", w, strings.Join(got, "\n"))
+			return
+		}
+		rest = rest[i+1:]
+	}
+}
+
+func service(leaves time.Duration) *running {
+	return &running{Task: facts.Task{Family: "web", Group: "service:web"}, leaves: leaves, moves: true}
+}
+
+func shipper() *running {
+	return &running{Task: facts.Task{Family: "logspout", Group: "family:logspout"}}
+}
+
+func standalone(family string, leaves time.Duration) *running {
+	return &running{Task: facts.Task{Family: family, Group: "family:" + family}, leaves: leaves}
+}
+
+func TestADrainFromBeginningToEnd(t *testing.T) {
+	onNode(t, []*running{service(20 * time.Second), shipper()}, func(t *testing.T, r *rig) {
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(time.Millisecond)
+		if r.aws.calls[1] != "SetState DRAINING" || r.aws.status != facts.StatusDraining {
+			t.Errorf("first was asked %q", r.aws.calls)
+		}
+		r.passes(15 * time.Second)
+		if want := "1 task to leave"; !strings.HasPrefix(r.last.Summary, want) {
+			t.Errorf("it says %q", r.last.Summary)
+		}
+		if r.aws.tasks[1].gone() {
+			t.Error("the log shipper has left before the others")
+		}
+		r.passes(30 * time.Second)
+		r.says("notice: spot terminate", "DRAINING was asked for", "ECS says DRAINING", "1 task to leave", "minimumHealthyPercent is 100",
+			"no task is left but what leaves last", "told to stop: logspout", "the node is drained")
+		p := r.record()
+		empty, drained := p.EmptyAt, p.DrainedAt
+		if after := drained.Wall.Sub(empty.Wall); after < 5*time.Second || after > 8*time.Second {
+			t.Errorf("the log shipper left after %v", after)
+		}
+		if r.err != nil || r.last.Summary != "drained" {
+			t.Errorf("%q, %v", r.last.Summary, r.err)
+		}
+	})
+}
+
+func TestBeforeAHardDeadlineWhatIsLeftGetsItsSignal(t *testing.T) {
+	batch := standalone("batch", 10*time.Second)
+	mesh := standalone("mesh", time.Second)
+	mesh.sidecars = []string{"envoy"}
+	deaf := service(0)
+	deaf.deaf = true
+	onNode(t, []*running{batch, mesh, deaf, shipper()}, func(t *testing.T, r *rig) {
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(85 * time.Second)
+		if n := r.aws.count("Stop"); n != 0 {
+			t.Errorf("stopped before its time: %q", r.aws.calls)
+		}
+		r.passes(8 * time.Second) // 27 s left
+		if batch.stopping.IsZero() {
+			t.Errorf("nothing was told to stop: %q", r.aws.calls)
+		}
+		if r.aws.count("Stop arn") != 0 {
+			t.Error("containers were stopped while ECS answers")
+		}
+		r.passes(26500 * time.Millisecond)
+		if deaf.signals["main"] == 0 {
+			t.Error("the task that ignores ECS never had a signal from Docker")
+		}
+		for i, task := range r.aws.tasks {
+			if !task.gone() {
+				t.Errorf("task %d is still there", i)
+			}
+		}
+	})
+}
+
+func TestWhereECSIsOutOfReachContainersAreStoppedAndSidecarsLast(t *testing.T) {
+	mesh := standalone("mesh", 3*time.Second)
+	mesh.sidecars = []string{"envoy"}
+	again := standalone("again", 0)
+	again.restarts = true
+	onNode(t, []*running{mesh, again, shipper()}, func(t *testing.T, r *rig) {
+		r.aws.ecsErr = fmt.Errorf("cannot ask ECS: %w", facts.ErrUnavailable)
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(89 * time.Second)
+		if n := r.aws.count("Stop arn"); n != 0 {
+			t.Errorf("ECS out of reach alone has stopped: %q", r.aws.calls)
+		}
+		if n := r.aws.count("SetState DRAINING"); n < 20 {
+			t.Errorf("DRAINING was asked for %d times only", n)
+		}
+		r.passes(30900 * time.Millisecond)
+		main, envoy := mesh.dead["main"], mesh.dead["envoy"]
+		if main.IsZero() || envoy.IsZero() || envoy.Before(main) {
+			t.Errorf("main ends %v, its proxy %v", main, envoy)
+		}
+		if again.signals["main"] != 3 {
+			t.Errorf("the container that is started again has had %d signals", again.signals["main"])
+		}
+		for i, task := range r.aws.tasks {
+			if !task.gone() {
+				t.Errorf("task %d is still there", i)
+			}
+		}
+	})
+}
+
+func TestASoftDeadlineStopsNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		force bool
+		lives bool
+	}{"a batch task lives": {false, true}, "by force": {true, false}} {
+		t.Run(name, func(t *testing.T) {
+			onNode(t, []*running{standalone("batch", time.Second)}, func(t *testing.T, r *rig) {
+				s := r.operator(10 * time.Minute)
+				s.Force = c.force
+				r.notice(s)
+				r.passes(11 * time.Minute)
+				if lives := !r.aws.tasks[0].gone(); lives != c.lives {
+					t.Errorf("it lives: %v", lives)
+				}
+				if c.lives {
+					r.says("DRAINING was asked for", "the deadline has passed, 1 task left: batch")
+				}
+			})
+		})
+	}
+}
+
+func TestStandaloneTasksByPolicy(t *testing.T) {
+	for name, c := range map[string]struct {
+		policy  drain.Policy
+		drained bool // while the task runs
+		stopped bool // 61 s before the deadline, or with 59 s
+	}{
+		"wait":   {drain.Wait, false, false},
+		"ignore": {drain.Ignore, true, false},
+		"stop":   {drain.Stop, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onNode(t, []*running{standalone("batch", time.Second)}, func(t *testing.T, r *rig) {
+				config := drain.Default()
+				config.Families = map[string]drain.Policy{"batch": c.policy}
+				r.config.Set(config)
+				r.notice(r.spot(2 * time.Minute))
+				r.passes(58 * time.Second)
+				if n := r.aws.count("StopTask"); n != 0 {
+					t.Error("stopped too soon")
+				}
+				r.passes(20 * time.Second)
+				if stopped := r.aws.count("StopTask") > 0; stopped != c.stopped {
+					t.Errorf("stopped: %v", stopped)
+				}
+				if drained := r.record().DrainedAt != (facts.Moment{}); drained != c.drained {
+					t.Errorf("drained: %v", drained)
+				}
+			})
+		})
+	}
+}
+
+func TestADrainIsUndone(t *testing.T) {
+	for name, c := range map[string]struct {
+		arrange func(r *rig)
+		after   func(r *rig)
+		status  string
+		says    string
+	}{
+		"the notice is withdrawn": {func(*rig) {}, func(*rig) {}, facts.StatusActive, "ECS says ACTIVE: the drain is undone"},
+		"after a reboot": {func(*rig) {}, func(r *rig) {
+			r.boot, r.since = "second", time.Now()
+			r.restart()
+		}, facts.StatusActive, "ECS says ACTIVE: the drain is undone"},
+		"somebody else had set it": {func(r *rig) { r.aws.status = facts.StatusDraining }, func(*rig) {}, facts.StatusDraining, "stays DRAINING"},
+		"ECS was never reached":    {func(r *rig) { r.aws.ecsErr = facts.ErrUnavailable }, func(*rig) {}, facts.StatusActive, "DRAINING was never set"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onNode(t, nil, func(t *testing.T, r *rig) {
+				c.arrange(r)
+				r.notice(r.spot(2 * time.Minute))
+				r.passes(10 * time.Second)
+				c.after(r)
+				r.notice()
+				r.passes(10 * time.Second)
+				if r.aws.status != c.status || r.record().Open() {
+					t.Errorf("ECS says %s: %+v", r.aws.status, r.record())
+				}
+				r.says("no notice stands any longer", c.says)
+				r.passes(time.Minute)
+				if r.last.Summary != "the node stays" {
+					t.Errorf("it says %q", r.last.Summary)
+				}
+			})
+		})
+	}
+}
+
+func TestNothingIsUndoneBeforeAllIsKnownAndTheNodeIsWell(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(10 * time.Second)
+		r.boot, r.since = "second", time.Now()
+		r.restart()
+		r.identity.Set(time.Time{})
+		r.interruption.Set(facts.Interruption{})
+		r.passes(time.Minute)
+		if r.aws.status != facts.StatusDraining || !errors.Is(r.err, duty.ErrNotReady) {
+			t.Errorf("ECS says %s, %v", r.aws.status, r.err)
+		}
+		r.notice()
+		r.passes(time.Minute)
+		if r.aws.status != facts.StatusDraining || !errors.Is(r.err, duty.ErrNotReady) {
+			t.Errorf("without identity ECS says %s, %v", r.aws.status, r.err)
+		}
+		r.identity.Set(time.Now())
+		r.passes(time.Minute)
+		if r.aws.status != facts.StatusActive {
+			t.Errorf("ECS says %s, %v", r.aws.status, r.err)
+		}
+	})
+}
+
+func TestAnOperatorsDrainSurvivesAReboot(t *testing.T) {
+	onNode(t, []*running{service(time.Second)}, func(t *testing.T, r *rig) {
+		s := r.operator(0)
+		r.notice(s)
+		r.passes(30 * time.Second)
+		began := r.record().Began
+		r.boot, r.since = "second", time.Now()
+		r.aws.status = facts.StatusActive // somebody has meddled
+		r.restart()
+		r.notice(s)
+		r.passes(10 * time.Second)
+		if r.aws.status != facts.StatusDraining || r.record().Began != began || r.record().Adopted {
+			t.Errorf("ECS says %s: %+v", r.aws.status, r.record())
+		}
+		r.says("the node is drained", "the node has rebooted", "ECS says DRAINING")
+	})
+}
+
+func TestARestartGoesOnWhereItWas(t *testing.T) {
+	onNode(t, []*running{service(20 * time.Second), shipper()}, func(t *testing.T, r *rig) {
+		s := r.spot(2 * time.Minute)
+		for range 45 { // killed each second
+			r.restart()
+			r.notice(s)
+			r.passes(time.Second)
+		}
+		if n := r.aws.count("SetState"); n != 1 {
+			t.Errorf("DRAINING was asked for %d times", n)
+		}
+		p := r.record()
+		if p.DrainedAt == (facts.Moment{}) || p.Adopted {
+			t.Errorf("%+v", p)
+		}
+		seen := map[string]bool{}
+		for _, m := range p.Milestones {
+			if seen[m.What] && !strings.HasSuffix(m.What, "to leave: web 0") && !strings.Contains(m.What, "cannot move") {
+				t.Errorf("said twice: %s", m.What)
+			}
+			seen[m.What] = true
+		}
+	})
+}
+
+func TestECSIsProvenToSayDRAINING(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.aws.ignores = true
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(5 * time.Second)
+		if r.err == nil || !strings.Contains(r.err.Error(), "ECS says ACTIVE after DRAINING was asked for") {
+			t.Errorf("%v", r.err)
+		}
+		if r.record().Verified || r.record().DrainedAt != (facts.Moment{}) {
+			t.Error("it is taken for drained")
+		}
+		r.aws.ignores = false
+		r.passes(5 * time.Second)
+		if r.err != nil || !r.record().Verified {
+			t.Errorf("%v", r.err)
+		}
+	})
+}
+
+func TestAShutdownIsLetGoOnceTheNodeIsDrained(t *testing.T) {
+	onNode(t, []*running{service(10 * time.Second)}, func(t *testing.T, r *rig) {
+		s := r.spot(100 * time.Second)
+		s.Source, s.What = facts.NoticeShutdown, "reboot"
+		r.notice(s)
+		r.passes(8 * time.Second)
+		if key, _ := r.drained.Get(); key != "" {
+			t.Errorf("let go of %s while a task runs", key)
+		}
+		r.passes(10 * time.Second)
+		if key, _ := r.drained.Get(); key != s.Key() {
+			t.Errorf("let go of %q", key)
+		}
+	})
+}
+
+func TestTheLifecycleHookWaitsForTasksAndIsCompleted(t *testing.T) {
+	terminated := func(r *rig, in time.Duration) facts.Standing {
+		s := r.operator(in)
+		s.Source, s.What = facts.NoticeAutoScaling, "Terminated"
+		return s
+	}
+	t.Run("drained", func(t *testing.T) {
+		onNode(t, []*running{service(5 * time.Minute)}, func(t *testing.T, r *rig) {
+			r.aws.hook = &hook{timeout: time.Minute}
+			r.notice(terminated(r, 15*time.Minute))
+			r.passes(4 * time.Minute)
+			if r.aws.hook.beats < 10 || r.aws.hook.beats > 13 || r.aws.hook.done {
+				t.Errorf("%+v", r.aws.hook)
+			}
+			r.passes(2 * time.Minute)
+			if !r.aws.hook.done || r.aws.count("Complete") != 1 {
+				t.Errorf("%+v, %q", r.aws.hook, r.aws.calls)
+			}
+			r.says("the node is drained", "lifecycle hook ecsnode-drain is completed")
+		})
+	})
+	t.Run("at the cap", func(t *testing.T) {
+		onNode(t, []*running{standalone("batch", 0)}, func(t *testing.T, r *rig) {
+			r.aws.hook = &hook{timeout: time.Hour}
+			r.notice(terminated(r, 15*time.Minute))
+			r.passes(16 * time.Minute)
+			if !r.aws.hook.done || r.aws.tasks[0].gone() {
+				t.Errorf("%+v", r.aws.hook)
+			}
+		})
+	})
+	t.Run("another notice touches no hook", func(t *testing.T) {
+		onNode(t, nil, func(t *testing.T, r *rig) {
+			r.aws.hook = &hook{timeout: time.Hour}
+			r.notice(r.spot(2 * time.Minute))
+			r.passes(30 * time.Second)
+			if r.aws.hook.done || r.aws.hook.beats > 0 {
+				t.Errorf("%+v", r.aws.hook)
+			}
+		})
+	})
+}
+
+func TestAnAgentThatDoesNotAnswerKeepsNothingFromDraining(t *testing.T) {
+	onNode(t, []*running{service(time.Second)}, func(t *testing.T, r *rig) {
+		r.aws.agentErr = facts.ErrUnavailable
+		r.registration.Set(facts.ContainerInstance{})
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(20 * time.Second)
+		if r.aws.status != facts.StatusDraining || r.record().DrainedAt == (facts.Moment{}) {
+			t.Errorf("ECS says %s: %+v", r.aws.status, r.record())
+		}
+	})
+}
+
+func TestTheDefaultIsValid(t *testing.T) {
+	drain.Default().Validate(func(path, message string) { t.Errorf("%s: %s", path, message) })
+	c := drain.Default()
+	c.LifecycleHooks = []string{"ecs-managed-draining-termination-hook"}
+	n := 0
+	c.Validate(func(string, string) { n++ })
+	if n != 1 {
+		t.Error("ECS's own hook is taken")
+	}
+}
