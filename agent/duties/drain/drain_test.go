@@ -707,6 +707,45 @@ func TestAnAgentThatDoesNotAnswerKeepsNothingFromDraining(t *testing.T) {
 	})
 }
 
+func TestATaskThatIgnoresSIGTERMHasAllTheTimeThereIs(t *testing.T) {
+	deaf := standalone("deaf", 0)
+	deaf.deaf = true
+	onNode(t, []*running{deaf}, func(t *testing.T, r *rig) {
+		r.aws.ecsErr = facts.ErrUnavailable
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(115 * time.Second)
+		if deaf.gone() || deaf.signals["main"] == 0 {
+			t.Errorf("gone %v, signals %v", deaf.gone(), deaf.signals)
+		}
+		r.passes(4900 * time.Millisecond)
+		if !deaf.gone() {
+			t.Error("it is still there")
+		}
+	})
+}
+
+func TestWhatCannotBeSeenIsNotTakenForGone(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.aws.agentErr = facts.ErrUnavailable
+		r.aws.ecsErr = facts.ErrUnavailable
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(20 * time.Second)
+		if r.record().EmptyAt != (facts.Moment{}) || r.err == nil {
+			t.Errorf("%v: %+v", r.err, r.record())
+		}
+	})
+}
+
+func TestECSIsNotAskedForTasksInEveryPass(t *testing.T) {
+	onNode(t, []*running{standalone("batch", 0)}, func(t *testing.T, r *rig) {
+		r.notice(r.operator(0))
+		r.passes(time.Minute)
+		if n := r.aws.count("Tasks"); n < 10 || n > 14 {
+			t.Errorf("asked %d times in a minute", n)
+		}
+	})
+}
+
 func TestTheDefaultIsValid(t *testing.T) {
 	drain.Default().Validate(func(path, message string) { t.Errorf("%s: %s", path, message) })
 	c := drain.Default()
