@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -22,8 +23,18 @@ import (
 // It keeps the method of the SDK's client that it calls and not the client, for
 // the reason that package ec2 gives.
 type Client struct {
-	put func(context.Context, *ecs.PutAttributesInput, ...func(*ecs.Options)) (*ecs.PutAttributesOutput, error)
+	put               call[ecs.PutAttributesInput, ecs.PutAttributesOutput]
+	setState          call[ecs.UpdateContainerInstancesStateInput, ecs.UpdateContainerInstancesStateOutput]
+	describeInstances call[ecs.DescribeContainerInstancesInput, ecs.DescribeContainerInstancesOutput]
+	listInstances     call[ecs.ListContainerInstancesInput, ecs.ListContainerInstancesOutput]
+	listTasks         call[ecs.ListTasksInput, ecs.ListTasksOutput]
+	describeTasks     call[ecs.DescribeTasksInput, ecs.DescribeTasksOutput]
+	stopTask          call[ecs.StopTaskInput, ecs.StopTaskOutput]
+	describeServices  call[ecs.DescribeServicesInput, ecs.DescribeServicesOutput]
 }
+
+// call is a method of the SDK's client.
+type call[In, Out any] func(context.Context, *In, ...func(*ecs.Options)) (*Out, error)
 
 // New returns a client that uses c, made by [awsapi.Config]. endpoint, a URL,
 // takes the place of the region's own if it is not empty.
@@ -31,7 +42,57 @@ func New(c aws.Config, endpoint string) *Client {
 	if endpoint != "" {
 		c.BaseEndpoint = &endpoint
 	}
-	return &Client{ecs.NewFromConfig(c).PutAttributes}
+	api := ecs.NewFromConfig(c)
+	return &Client{
+		put:               api.PutAttributes,
+		setState:          api.UpdateContainerInstancesState,
+		describeInstances: api.DescribeContainerInstances,
+		listInstances:     api.ListContainerInstances,
+		listTasks:         api.ListTasks,
+		describeTasks:     api.DescribeTasks,
+		stopTask:          api.StopTask,
+		describeServices:  api.DescribeServices,
+	}
+}
+
+// in makes a call in a region, with the time that one call may take. action is
+// the IAM action that it needs, and cluster the one that it names.
+func in[In, Out any](ctx context.Context, region string, c call[In, Out], input *In, action, cluster string) (*Out, error) {
+	ctx, cancel := awsapi.WithTimeout(ctx)
+	defer cancel()
+	out, err := c(ctx, input, func(o *ecs.Options) { o.Region = region })
+	if err != nil {
+		return nil, classify(ctx, err, action, cluster)
+	}
+	return out, nil
+}
+
+func classify(ctx context.Context, err error, action, cluster string) error {
+	var noCluster *types.ClusterNotFoundException
+	var noTarget *types.TargetNotFoundException
+	var invalid *types.InvalidParameterException
+	switch {
+	case errors.As(err, &noCluster):
+		return fmt.Errorf("%w: there is no cluster %s", facts.ErrAbsent, cluster)
+	case errors.As(err, &noTarget):
+		return fmt.Errorf("%w: the container instance is not registered in %s", facts.ErrAbsent, cluster)
+	case errors.As(err, &invalid) && strings.Contains(invalid.ErrorMessage(), "task was not found"):
+		return errGone
+	}
+	return awsapi.Classify(ctx, err, action)
+}
+
+// errGone is a task that ECS has forgotten. Of what has its code it is told by
+// its words, "The referenced task was not found" (wazuh/wazuh issue 25439).
+var errGone = fmt.Errorf("%w: the task is gone", facts.ErrAbsent)
+
+// regionOf returns the region of a container instance.
+func regionOf(of facts.ContainerInstance) (string, error) {
+	target, err := arn.Parse(of.ARN)
+	if err != nil {
+		return "", fmt.Errorf("%w: no ARN of a container instance", facts.ErrRefused)
+	}
+	return target.Region, nil
 }
 
 // MaxAttributes is how many custom attributes ECS takes in one call, and has
@@ -53,8 +114,6 @@ func (c *Client) PutAttributes(ctx context.Context, on facts.ContainerInstance, 
 	if len(attributes) == 0 {
 		return nil
 	}
-	ctx, cancel := awsapi.WithTimeout(ctx)
-	defer cancel()
 	if err := c.putAttributes(ctx, on, attributes); err != nil {
 		return fmt.Errorf("cannot set %d attributes of %s: %w", len(attributes), on.ARN, err)
 	}
@@ -65,28 +124,18 @@ func (c *Client) putAttributes(ctx context.Context, on facts.ContainerInstance, 
 	if len(attributes) > MaxAttributes {
 		return fmt.Errorf("%w: ECS takes %d at most", facts.ErrRefused, MaxAttributes)
 	}
-	target, err := arn.Parse(on.ARN)
+	region, err := regionOf(on)
 	if err != nil {
-		return fmt.Errorf("%w: no ARN of a container instance", facts.ErrRefused)
+		return err
 	}
-	in := &ecs.PutAttributesInput{Cluster: &on.Cluster}
+	input := &ecs.PutAttributesInput{Cluster: &on.Cluster}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		a := types.Attribute{Name: &name, TargetId: &on.ARN, TargetType: types.TargetTypeContainerInstance}
 		if value := attributes[name]; value != "" {
 			a.Value = &value
 		}
-		in.Attributes = append(in.Attributes, a)
+		input.Attributes = append(input.Attributes, a)
 	}
-	_, err = c.put(ctx, in, func(o *ecs.Options) { o.Region = target.Region })
-	var noTarget *types.TargetNotFoundException
-	var noCluster *types.ClusterNotFoundException
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &noTarget):
-		return fmt.Errorf("%w: the container instance is not registered in %s", facts.ErrAbsent, on.Cluster)
-	case errors.As(err, &noCluster):
-		return fmt.Errorf("%w: there is no cluster %s", facts.ErrAbsent, on.Cluster)
-	}
-	return awsapi.Classify(ctx, err, putAttributes)
+	_, err = in(ctx, region, c.put, input, putAttributes, on.Cluster)
+	return err
 }
