@@ -1,5 +1,5 @@
 // Package introspection asks the ECS agent on this node what it is registered
-// as.
+// as and which tasks it has.
 package introspection
 
 import (
@@ -32,21 +32,36 @@ type Options struct {
 
 // Client asks the agent, never through a proxy. It is safe for concurrent use.
 type Client struct {
-	http    *http.Client
-	url     string
-	timeout time.Duration
+	metadata, tasks resource
+	timeout         time.Duration
+}
+
+// resource is a path of the agent, with a client that takes an answer as long
+// as those of this path get.
+type resource struct {
+	http *http.Client
+	url  string
 }
 
 // New returns a client. It makes no request.
 func New(o Options) *Client {
+	endpoint := strings.TrimSuffix(cmp.Or(o.Endpoint, DefaultEndpoint), "/")
+	at := func(path string, maxAnswer int64) resource {
+		return resource{httpx.NewClient(httpx.Options{Dial: o.Dial, MaxAnswer: maxAnswer}), endpoint + path}
+	}
 	return &Client{
-		http:    httpx.NewClient(httpx.Options{Dial: o.Dial, MaxAnswer: maxAnswer}),
-		url:     strings.TrimSuffix(cmp.Or(o.Endpoint, DefaultEndpoint), "/") + "/v1/metadata",
-		timeout: cmp.Or(o.Timeout, DefaultTimeout),
+		metadata: at("/v1/metadata", maxMetadata),
+		tasks:    at("/v1/tasks", maxTasks),
+		timeout:  cmp.Or(o.Timeout, DefaultTimeout),
 	}
 }
 
-const maxAnswer = 64 << 10
+// The agent shows a stopped task for three hours, so that one that crashes over
+// and over is shown many times.
+const (
+	maxMetadata = 64 << 10
+	maxTasks    = 8 << 20
+)
 
 // ContainerInstance returns what the agent is registered as. The error is
 // facts.ErrAbsent if the agent runs and is not registered, and
@@ -54,32 +69,40 @@ const maxAnswer = 64 << 10
 // after it has registered, so that a refused connection is usual on a node that
 // is starting.
 func (c *Client) ContainerInstance(ctx context.Context) (facts.ContainerInstance, error) {
-	ctx, cancel := httpx.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	found, err := c.metadata(ctx)
+	body, err := c.get(ctx, c.metadata)
+	var found facts.ContainerInstance
+	if err == nil {
+		found, err = parseMetadata(body)
+	}
 	if err != nil {
-		return facts.ContainerInstance{}, fmt.Errorf("cannot ask the ECS agent at %s: %w", c.url, err)
+		return facts.ContainerInstance{}, c.metadata.cannot(err)
 	}
 	return found, nil
 }
 
-func (c *Client) metadata(ctx context.Context) (facts.ContainerInstance, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+func (r resource) cannot(err error) error {
+	return fmt.Errorf("cannot ask the ECS agent at %s: %w", r.url, err)
+}
+
+func (c *Client) get(ctx context.Context, from resource) ([]byte, error) {
+	ctx, cancel := httpx.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.url, nil)
 	if err != nil {
-		return facts.ContainerInstance{}, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
+		return nil, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
 	}
-	resp, err := c.http.Do(req)
+	resp, err := from.http.Do(req)
 	switch {
 	case err != nil:
-		return facts.ContainerInstance{}, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
+		return nil, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
 	case resp.StatusCode != http.StatusOK:
-		return facts.ContainerInstance{}, fmt.Errorf("%w: HTTP status %d", facts.ErrUnavailable, resp.StatusCode)
+		return nil, fmt.Errorf("%w: HTTP status %d", facts.ErrUnavailable, resp.StatusCode)
 	}
 	body, err := io.ReadAll(resp.Body) // in memory: see httpx.NewClient
 	if err != nil {
-		return facts.ContainerInstance{}, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
+		return nil, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
 	}
-	return parseMetadata(body)
+	return body, nil
 }
 
 var (

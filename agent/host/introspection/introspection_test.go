@@ -151,6 +151,11 @@ func TestAnswers(t *testing.T) {
 
 func checkError(t *testing.T, err, is error, says string) {
 	t.Helper()
+	checkErrorAt(t, "metadata", err, is, says)
+}
+
+func checkErrorAt(t *testing.T, path string, err, is error, says string) {
+	t.Helper()
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -159,7 +164,7 @@ func checkError(t *testing.T, err, is error, says string) {
 			t.Errorf("%v: errors.Is %q is %t", err, class, errors.Is(err, class))
 		}
 	}
-	want := "cannot ask the ECS agent at http://localhost:51678/v1/metadata: " + says
+	want := "cannot ask the ECS agent at http://localhost:51678/v1/" + path + ": " + says
 	prefix, open := strings.CutSuffix(want, "…")
 	if got := err.Error(); got != want && !(open && strings.HasPrefix(got, prefix)) {
 		t.Errorf("got  %s\nwant %s", got, want)
