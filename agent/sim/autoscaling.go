@@ -14,7 +14,11 @@ func autoscalingAPI() *api {
 		name:     "autoscaling",
 		protocol: awsQueryProtocol{namespace: "http://autoscaling.amazonaws.com/doc/2011-01-01/"},
 		operations: map[string]operation{
-			"SetInstanceHealth": {handle: setInstanceHealth},
+			"CompleteLifecycleAction":        {handle: completeLifecycleAction},
+			"DescribeAutoScalingInstances":   {handle: describeAutoScalingInstances},
+			"DescribeLifecycleHooks":         {handle: describeLifecycleHooks},
+			"RecordLifecycleActionHeartbeat": {handle: recordLifecycleActionHeartbeat},
+			"SetInstanceHealth":              {handle: setInstanceHealth},
 		},
 	}
 }
@@ -63,12 +67,29 @@ type awsQueryProtocol struct{ namespace string }
 func (awsQueryProtocol) operation(_ *http.Request, form url.Values) string { return form.Get("Action") }
 
 // writeAnswer: an operation without a result answers with metadata only.
-func (p awsQueryProtocol) writeAnswer(w http.ResponseWriter, operation, requestID string, _ any) {
-	writeXML(w, http.StatusOK, struct {
+func (p awsQueryProtocol) writeAnswer(w http.ResponseWriter, operation, requestID string, answer any) {
+	type response struct {
 		XMLName   xml.Name
 		Namespace string `xml:"xmlns,attr"`
+		Result    any
 		RequestID string `xml:"ResponseMetadata>RequestId"`
-	}{XMLName: xml.Name{Local: operation + "Response"}, Namespace: p.namespace, RequestID: requestID})
+	}
+	r := response{XMLName: xml.Name{Local: operation + "Response"}, Namespace: p.namespace, RequestID: requestID}
+	if answer != struct{}{} {
+		r.Result = named{operation + "Result", answer}
+	}
+	writeXML(w, http.StatusOK, r)
+}
+
+// named is an element whose name is known only now.
+type named struct {
+	name  string
+	value any
+}
+
+// MarshalXML implements [xml.Marshaler].
+func (n named) MarshalXML(e *xml.Encoder, _ xml.StartElement) error {
+	return e.EncodeElement(n.value, xml.StartElement{Name: xml.Name{Local: n.name}})
 }
 
 func (awsQueryProtocol) writeError(w http.ResponseWriter, requestID string, e *apiError) {

@@ -31,6 +31,8 @@ type Change struct {
 	TargetLifecycleState *string           `yaml:"target_lifecycle_state"`
 	ScheduledEvents      *[]ScheduledEvent `yaml:"scheduled_events"`
 	Group                *string           `yaml:"group"` // Auto Scaling group; "": none
+	LifecycleHooks       *[]LifecycleHook  `yaml:"lifecycle_hooks"`
+	Terminate            bool              `yaml:"terminate"` // by its group
 
 	Clusters []string `yaml:"clusters"` // that exist
 	// Registered registers with the named cluster; "" deregisters.
@@ -134,6 +136,10 @@ func (w *World) applyNotices(c Change) {
 	set(c.TargetLifecycleState, w.SetTargetLifecycleState)
 	set(c.ScheduledEvents, w.SetScheduledEvents)
 	set(c.Group, w.SetGroup)
+	set(c.LifecycleHooks, func(hooks []LifecycleHook) { w.SetLifecycleHooks(hooks...) })
+	if c.Terminate {
+		w.Terminate()
+	}
 }
 
 func (w *World) applyECS(c Change) error {

@@ -23,6 +23,9 @@ type Node struct {
 	agent        agentState
 	group        string // Auto Scaling group; "": in none
 	health       string // of the instance in its group
+	hooks        []LifecycleHook
+	terminating  time.Time // since when; zero: it is not
+	actions      []*lifecycleAction
 }
 
 // Instance is what the node's instance is now.

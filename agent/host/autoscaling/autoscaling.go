@@ -17,6 +17,10 @@ import (
 // the reason that package ec2 gives.
 type Client struct {
 	setHealth func(context.Context, *autoscaling.SetInstanceHealthInput, ...func(*autoscaling.Options)) (*autoscaling.SetInstanceHealthOutput, error)
+	instances func(context.Context, *autoscaling.DescribeAutoScalingInstancesInput, ...func(*autoscaling.Options)) (*autoscaling.DescribeAutoScalingInstancesOutput, error)
+	hooks     func(context.Context, *autoscaling.DescribeLifecycleHooksInput, ...func(*autoscaling.Options)) (*autoscaling.DescribeLifecycleHooksOutput, error)
+	heartbeat func(context.Context, *autoscaling.RecordLifecycleActionHeartbeatInput, ...func(*autoscaling.Options)) (*autoscaling.RecordLifecycleActionHeartbeatOutput, error)
+	complete  func(context.Context, *autoscaling.CompleteLifecycleActionInput, ...func(*autoscaling.Options)) (*autoscaling.CompleteLifecycleActionOutput, error)
 }
 
 // New returns a client that uses c, made by [awsapi.Config]. endpoint, a URL,
@@ -25,7 +29,15 @@ func New(c aws.Config, endpoint string) *Client {
 	if endpoint != "" {
 		c.BaseEndpoint = &endpoint
 	}
-	return &Client{autoscaling.NewFromConfig(c).SetInstanceHealth}
+	api := autoscaling.NewFromConfig(c)
+	return &Client{
+		setHealth: api.SetInstanceHealth, instances: api.DescribeAutoScalingInstances, hooks: api.DescribeLifecycleHooks,
+		heartbeat: api.RecordLifecycleActionHeartbeat, complete: api.CompleteLifecycleAction,
+	}
+}
+
+func in(region string) func(*autoscaling.Options) {
+	return func(o *autoscaling.Options) { o.Region = region }
 }
 
 const setInstanceHealth = "autoscaling:SetInstanceHealth"
@@ -42,7 +54,7 @@ func (c *Client) ReportUnhealthy(ctx context.Context, region, instanceID string)
 	defer cancel()
 	_, err := c.setHealth(ctx, &autoscaling.SetInstanceHealthInput{
 		InstanceId: &instanceID, HealthStatus: aws.String("Unhealthy"), ShouldRespectGracePeriod: aws.Bool(false),
-	}, func(o *autoscaling.Options) { o.Region = region })
+	}, in(region))
 	if err != nil {
 		return fmt.Errorf("cannot report %s unhealthy: %w", instanceID, awsapi.Classify(ctx, err, setInstanceHealth))
 	}
