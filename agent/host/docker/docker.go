@@ -1,4 +1,5 @@
-// Package docker asks the Docker Engine of this host what runs on it.
+// Package docker asks the Docker Engine of this host what runs on it, and stops
+// containers.
 package docker
 
 import (
@@ -8,7 +9,9 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
@@ -31,6 +34,7 @@ type Client struct {
 	info   func(context.Context) (system.Info, error)
 	list   func(context.Context, container.ListOptions) ([]container.Summary, error)
 	events func(context.Context, events.ListOptions) (<-chan events.Message, <-chan error)
+	stop   func(context.Context, string, container.StopOptions) error
 }
 
 // New returns a client of the engine at [Socket]. dial, unless nil, reaches it
@@ -44,7 +48,7 @@ func New(dial func(ctx context.Context, network, addr string) (net.Conn, error))
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a Docker client: %w", err)
 	}
-	return &Client{info: c.Info, list: c.ContainerList, events: c.Events}, nil
+	return &Client{info: c.Info, list: c.ContainerList, events: c.Events, stop: c.ContainerStop}, nil
 }
 
 // Info returns what the engine says of itself. The error is
@@ -108,6 +112,35 @@ func (c *Client) Watch(ctx context.Context, changed func()) error {
 			return fmt.Errorf("cannot watch Docker: %w", classify(err))
 		}
 	}
+}
+
+// stopGrace is how much longer than a container the engine may take to say that
+// it has stopped.
+const stopGrace = 10 * time.Second
+
+// Stop sends a container its stop signal and kills it if it still runs after
+// timeout, which is cut to whole seconds and is at least one. It returns when
+// the container has stopped. One that does not run, or is gone, is no error. id
+// is a whole id.
+//
+// The error is facts.ErrUnavailable if the engine does not answer in time or
+// the container goes on running, and facts.ErrRefused if it must not be asked.
+func (c *Client) Stop(ctx context.Context, id string, timeout time.Duration) error {
+	seconds := max(1, int(timeout/time.Second))
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+stopGrace)
+	defer cancel()
+	err := c.stop(ctx, id, container.StopOptions{Timeout: &seconds})
+	if err == nil || c.isDown(ctx, id) {
+		return nil
+	}
+	return fmt.Errorf("cannot stop container %s: %w", id, classify(err))
+}
+
+// isDown reports whether the engine says that the container does not run:
+// whatever it had against stopping it, it is stopped, removed or on its way out.
+func (c *Client) isDown(ctx context.Context, id string) bool {
+	running, err := c.Containers(ctx)
+	return err == nil && !slices.ContainsFunc(running, func(one facts.Container) bool { return one.ID == id })
 }
 
 func classify(err error) error {

@@ -10,9 +10,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -28,6 +30,7 @@ type engine struct {
 	oldest     string // API version that it still takes
 	asked      []string
 	events     chan string
+	stops      map[string]int // status that the stop of a container is answered with
 }
 
 func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -54,6 +57,15 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for event := range e.events {
 			fmt.Fprintln(w, event)
 			w.(http.Flusher).Flush()
+		}
+	case r.Method == http.MethodPost && strings.HasSuffix(path, "/stop"):
+		_, id, _ := strings.Cut(strings.TrimSuffix(path, "/stop"), "/")
+		e.mu.Lock()
+		e.asked = append(e.asked, id+" "+r.URL.RawQuery)
+		e.mu.Unlock()
+		w.WriteHeader(e.stops[id])
+		if e.stops[id] >= http.StatusBadRequest {
+			fmt.Fprintf(w, `{"message":"words about %s"}`, id)
 		}
 	default:
 		w.WriteHeader(http.StatusNotFound)
@@ -120,6 +132,48 @@ func TestAnEngineThatIsDownIsUnavailable(t *testing.T) {
 	_, err := client(t, filepath.Join(t.TempDir(), "none.sock")).Info(t.Context())
 	if !errors.Is(err, facts.ErrUnavailable) || !strings.HasPrefix(err.Error(), "cannot ask Docker: ") {
 		t.Error(err)
+	}
+}
+
+func TestStop(t *testing.T) {
+	e := &engine{
+		stops:      map[string]int{"abc": 204, "idle": 304, "gone": 404, "going": 409, "stuck": 500},
+		containers: []map[string]any{{"Id": "abc"}, {"Id": "stuck"}},
+	}
+	c := serve(t, e)
+	for _, tc := range []struct {
+		id      string
+		timeout time.Duration
+		asked   string
+		says    string
+	}{
+		{"abc", 90 * time.Second, "abc t=90", ""},
+		{"abc", 2900 * time.Millisecond, "abc t=2", ""},
+		{"abc", 0, "abc t=1", ""},
+		{"abc", -time.Minute, "abc t=1", ""},
+		{"idle", time.Second, "idle t=1", ""},
+		{"gone", time.Second, "gone t=1", ""},
+		{"going", time.Second, "going t=1", ""},
+		{"stuck", time.Second, "stuck t=1", "cannot stop container stuck: unavailable: Error response from daemon: words about stuck"},
+	} {
+		err := c.Stop(t.Context(), tc.id, tc.timeout)
+		e.mu.Lock()
+		asked := e.asked
+		e.asked = nil
+		e.mu.Unlock()
+		if !slices.Contains(asked, tc.asked) {
+			t.Errorf("%s: asked %q, want %s", tc.id, asked, tc.asked)
+		}
+		switch {
+		case tc.says == "" && err != nil:
+			t.Errorf("%s: %v", tc.id, err)
+		case tc.says != "" && (!errors.Is(err, facts.ErrUnavailable) || err.Error() != tc.says):
+			t.Errorf("%s: %v, want %s", tc.id, err, tc.says)
+		}
+	}
+	err := client(t, filepath.Join(t.TempDir(), "none.sock")).Stop(t.Context(), "abc", time.Second)
+	if !errors.Is(err, facts.ErrUnavailable) {
+		t.Errorf("an engine that is down: %v", err)
 	}
 }
 
