@@ -8,10 +8,12 @@ import (
 	"unicode"
 
 	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
+	"github.com/ecsnode/ecsnode/agent/duties/drain"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/notice"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
 	"github.com/ecsnode/ecsnode/agent/duties/volumes"
@@ -22,19 +24,21 @@ import (
 
 // Config is every setting. Each duty's section has the duty's own type.
 type Config struct {
-	Cluster    render.Text       `yaml:"cluster" help:"ECS cluster that the node joins, such as '{{ tag \"cluster\" }}'. Unset: what user data wrote into ecs.config counts."`
-	Channel    Channel           `yaml:"channel" help:"Channel of configuration bundles; the instance tag ecsnode:channel overrides it."`
-	Hold       string            `yaml:"hold" help:"Why every duty that changes the node is held; empty, no, false, off or 0: not held. The instance tag ecsnode:hold overrides it."`
-	NodeConfig nodeconfig.Config `yaml:"node_config" help:"Files in a directory that containers mount to learn where they run."`
-	ECSConfig  ecsconfig.Config  `yaml:"ecs_config" help:"The block of /etc/ecs/ecs.config that ecsnode owns."`
-	Instance   instance.Config   `yaml:"instance" help:"How instance metadata and tags are read."`
-	ECSAgent   ECSAgent          `yaml:"ecs_agent" help:"How the ECS agent on this node is asked what it is registered as."`
-	Volumes    volumes.Config    `yaml:"volumes" help:"Extra EBS volumes by name, mounted before Docker starts."`
-	DaemonJSON daemonjson.Config `yaml:"daemon_json" help:"Keys of Docker's daemon.json that ecsnode keeps."`
-	Upgrade    upgrade.Config    `yaml:"upgrade" help:"Packages that are upgraded at boot, before the ECS agent starts."`
-	Guard      guard.Config      `yaml:"guard" help:"Keeps containers from instance metadata and the role of the instance."`
-	Units      units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
-	Boot       Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
+	Cluster      render.Text       `yaml:"cluster" help:"ECS cluster that the node joins, such as '{{ tag \"cluster\" }}'. Unset: what user data wrote into ecs.config counts."`
+	Channel      Channel           `yaml:"channel" help:"Channel of configuration bundles; the instance tag ecsnode:channel overrides it."`
+	Hold         string            `yaml:"hold" help:"Why every duty that changes the node is held; empty, no, false, off or 0: not held. The instance tag ecsnode:hold overrides it."`
+	NodeConfig   nodeconfig.Config `yaml:"node_config" help:"Files in a directory that containers mount to learn where they run."`
+	ECSConfig    ecsconfig.Config  `yaml:"ecs_config" help:"The block of /etc/ecs/ecs.config that ecsnode owns."`
+	Instance     instance.Config   `yaml:"instance" help:"How instance metadata and tags are read."`
+	ECSAgent     ECSAgent          `yaml:"ecs_agent" help:"How the ECS agent on this node is asked what it is registered as."`
+	Volumes      volumes.Config    `yaml:"volumes" help:"Extra EBS volumes by name, mounted before Docker starts."`
+	DaemonJSON   daemonjson.Config `yaml:"daemon_json" help:"Keys of Docker's daemon.json that ecsnode keeps."`
+	Upgrade      upgrade.Config    `yaml:"upgrade" help:"Packages that are upgraded at boot, before the ECS agent starts."`
+	Guard        guard.Config      `yaml:"guard" help:"Keeps containers from instance metadata and the role of the instance."`
+	Units        units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
+	Interruption notice.Config     `yaml:"interruption" help:"Which news of the node's end is asked for, and what is done about it."`
+	Drain        drain.Config      `yaml:"drain" help:"How the node empties itself before it goes."`
+	Boot         Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
 }
 
 // ECSAgent says where the agent answers.
@@ -53,17 +57,19 @@ type Boot struct {
 // Default returns the settings of a node without any file.
 func Default() Config {
 	return Config{
-		Channel:    "stable",
-		NodeConfig: nodeconfig.Default(),
-		ECSConfig:  ecsconfig.Default(),
-		Instance:   instance.Default(),
-		ECSAgent:   ECSAgent{Interval: when.Duration(defaultAgentInterval)},
-		Volumes:    volumes.Default(),
-		DaemonJSON: daemonjson.Default(),
-		Upgrade:    upgrade.Default(),
-		Guard:      guard.Default(),
-		Units:      units.Default(),
-		Boot:       Boot{Budget: when.Duration(defaultBudget), EarlyBudget: when.Duration(defaultEarlyBudget)},
+		Channel:      "stable",
+		NodeConfig:   nodeconfig.Default(),
+		ECSConfig:    ecsconfig.Default(),
+		Instance:     instance.Default(),
+		ECSAgent:     ECSAgent{Interval: when.Duration(defaultAgentInterval)},
+		Volumes:      volumes.Default(),
+		DaemonJSON:   daemonjson.Default(),
+		Upgrade:      upgrade.Default(),
+		Guard:        guard.Default(),
+		Units:        units.Default(),
+		Interruption: notice.Default(),
+		Drain:        drain.Default(),
+		Boot:         Boot{Budget: when.Duration(defaultBudget), EarlyBudget: when.Duration(defaultEarlyBudget)},
 	}
 }
 

@@ -219,6 +219,8 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.DaemonJSON.Validate(report("daemon_json"))
 	c.Upgrade.Validate(report("upgrade"))
 	c.Guard.Validate(report("guard"))
+	c.Interruption.Validate(report("interruption"))
+	c.Drain.Validate(report("drain"))
 	root := report("")
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {
 		root("cluster", problem)

@@ -78,7 +78,7 @@ func (n *Node) daemonRuns() (bool, error) {
 
 // pass makes the pass here.
 func (n *Node) pass(ctx context.Context, asked time.Time) ([]duty.Record, error) {
-	s := n.newShift(serving, n.disk, n.outside(), "", "apply")
+	s := n.newShift(applying, n.disk, n.outside(), "", "apply")
 	_ = s.engine.Pass(ctx, s.table) // the records say it
 	records := since(s.board.Records(), asked)
 	if ctx.Err() != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/autoscaling"
 	"github.com/ecsnode/ecsnode/agent/host/awsapi"
@@ -22,7 +21,7 @@ import (
 type hosts struct {
 	imds *imds.Client
 	ec2  *ec2.Client
-	ecs  ecsconfig.AttributePutter
+	ecs  *ecs.Client
 
 	autoscaling *autoscaling.Client
 
@@ -89,10 +88,17 @@ func (a *agent) endpoint() string {
 
 // ContainerInstance implements registration.Agent.
 func (a *agent) ContainerInstance(ctx context.Context) (facts.ContainerInstance, error) {
+	return a.ask().ContainerInstance(ctx)
+}
+
+// Tasks implements drain.Agent.
+func (a *agent) Tasks(ctx context.Context) ([]facts.Task, error) { return a.ask().Tasks(ctx) }
+
+func (a *agent) ask() *introspection.Client {
 	if at := a.endpoint(); a.client == nil || at != a.at {
 		a.at, a.client = at, introspection.New(introspection.Options{Endpoint: at, Dial: a.n.opts.Dial})
 	}
-	return a.client.ContainerInstance(ctx)
+	return a.client
 }
 
 // off says why the agent is not asked, or "".

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/duties/drain"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -67,6 +68,10 @@ type Node struct {
 	packages     *cell.Cell[facts.Inputs]
 	daemonJSON   *cell.Cell[facts.Inputs]
 	volumes      *cell.Cell[facts.Volumes]
+	notices      map[string]*cell.Cell[[]facts.Notice] // by source
+	interruption *cell.Cell[facts.Interruption]
+	plan         *cell.Cell[*drain.Plan]
+	drained      *cell.Cell[string]
 
 	hosts  hosts
 	notify notifier
@@ -114,6 +119,10 @@ func New(opts Options) (*Node, error) {
 		packages:     cell.New(facts.Inputs.Equal),
 		daemonJSON:   cell.New(facts.Inputs.Equal),
 		volumes:      cell.Comparable[facts.Volumes](),
+		notices:      newNotices(),
+		interruption: cell.New(facts.Interruption.Equal),
+		plan:         cell.Comparable[*drain.Plan](),
+		drained:      cell.Comparable[string](),
 	}
 	n.id, n.bootID = n.machine()
 	if n.hosts, err = newHosts(opts); err != nil {
@@ -169,6 +178,7 @@ func (n *Node) head(writer string) status.Document {
 	d.Node.ContainerInstance, _ = n.registration.Get()
 	d.Node.IdentityAt, _ = n.established.Get()
 	d.Hold = n.hold()
+	d.Drain = n.drainStatus()
 	return d
 }
 
@@ -186,6 +196,9 @@ func statusLine(d status.Document) string {
 	line := cmp.Or(d.Node.Instance.ID, "instance not known yet")
 	if d.Node.Cluster != "" {
 		line += " in cluster " + d.Node.Cluster
+	}
+	if d.Drain != nil {
+		line += ": " + d.Drain.State + " for " + strings.Join(d.Drain.For, ", ")
 	}
 	switch {
 	case len(bad) > 0:

@@ -34,7 +34,7 @@ func (p *Plan) Empty() bool { return len(p.Files)+len(p.Calls) == 0 }
 func (n *Node) Plan(ctx context.Context) *Plan {
 	files := fsx.NewOverlay(n.disk)
 	out, calls := n.dry()
-	s := n.newShift(serving, files, out, "", "plan")
+	s := n.newShift(applying, files, out, "", "plan")
 	asked := time.Now()
 	_ = s.engine.Pass(ctx, s.table) // the records say it
 	p := &Plan{Calls: calls.calls, Records: since(s.board.Records(), asked)}
@@ -109,7 +109,7 @@ type Rendered struct {
 func (n *Node) Render(ctx context.Context, name string) ([]Rendered, error) {
 	files := fsx.NewOverlay(n.disk)
 	dry, _ := n.dry()
-	s := n.newShift(serving, files, dry, "", "render")
+	s := n.newShift(applying, files, dry, "", "render")
 	s.engine.Hold = nil
 	_ = s.engine.Pass(ctx, s.table) // looked at below
 	c, ok := n.config.Get()

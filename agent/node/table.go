@@ -59,6 +59,9 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 			Timeout: 20 * sec, Gap: sec, Retry: duty.Retry{Max: min}, Core: true,
 		},
 	}
+	if p == serving {
+		sources = append(sources, n.leaving(files)...)
+	}
 	identity := []duty.Entry{
 		{
 			Duty: &registration.Duty{
@@ -173,8 +176,9 @@ func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
 type phase int
 
 const (
-	serving phase = iota // the daemon and whoever does its work: apply, plan
-	booting              // before the ECS agent starts
+	serving  phase = iota // the daemon
+	applying              // one pass by hand, or a dry one
+	booting               // before the ECS agent starts
 )
 
 // watch wakes a duty when files in the node's directories change.

@@ -47,7 +47,8 @@ type Document struct {
 	// Off names what this process does without, and why.
 	Off    []string      `json:"off,omitempty"`
 	Hold   *Hold         `json:"hold,omitempty"`
-	Duties []duty.Record `json:"duties"` // in the order of the table
+	Drain  *Drain        `json:"drain,omitempty"` // while one is under way
+	Duties []duty.Record `json:"duties"`          // in the order of the table
 }
 
 // Node is what the node is, as far as known.
@@ -67,6 +68,22 @@ type Hold struct {
 	By    string    `json:"by"` // "operator" or `tag "ecsnode:hold"`
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
+}
+
+// Drain is a drain under way.
+type Drain struct {
+	State      string      `json:"state"` // draining, drained, late or undoing
+	For        []string    `json:"for"`   // keys of the notices
+	Began      time.Time   `json:"began"`
+	Deadline   time.Time   `json:"deadline,omitzero"`
+	Hard       bool        `json:"hard,omitempty"` // what runs beyond the deadline is killed by others
+	Milestones []Milestone `json:"milestones"`
+}
+
+// Milestone is something that happened in a drain.
+type Milestone struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`
 }
 
 // Verdict sums a document up.

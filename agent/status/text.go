@@ -43,6 +43,9 @@ func (d *Document) Text(w io.Writer, now time.Time, v Verdict, gone string, s St
 	if h := d.Hold; h != nil {
 		d.para(w, s, yellow, "HELD  ", h.text(now))
 	}
+	if d.Drain != nil {
+		d.Drain.text(w, now, s, d)
+	}
 	d.para(w, s, dim, "", d.about(now))
 	if d.Node.IdentityAt.IsZero() {
 		d.para(w, s, yellow, "", "The identity of this node is not established yet: its ECS agent must not start.")
@@ -127,6 +130,37 @@ func (h *Hold) text(now time.Time) string {
 		t += `. To end it: "ecsnode release"`
 	}
 	return t
+}
+
+// shownMilestones are the latest, so that the whole status fits a screen.
+const shownMilestones = 8
+
+// text writes how a drain stands, and what has happened in it.
+func (r *Drain) text(w io.Writer, now time.Time, s Style, d *Document) {
+	label, color := "DRAINING  ", yellow
+	switch r.State {
+	case "drained":
+		label, color = "DRAINED  ", green
+	case "late":
+		label, color = "NOT DRAINED  ", red
+	case "undoing":
+		label = "UNDRAINING  "
+	}
+	kind := "soft"
+	if r.Hard {
+		kind = "hard"
+	}
+	clock := "without a deadline"
+	if left := r.Deadline.Sub(now); !r.Deadline.IsZero() && left > 0 {
+		clock = fmt.Sprintf("%s left until %s UTC, a %s deadline", Age(left), r.Deadline.UTC().Format(time.TimeOnly), kind)
+	} else if !r.Deadline.IsZero() {
+		clock = fmt.Sprintf("%s beyond %s UTC, a %s deadline", Age(-left), r.Deadline.UTC().Format(time.TimeOnly), kind)
+	}
+	d.para(w, s, color, label, fmt.Sprintf("for %s since %s, %s", strings.Join(r.For, ", "), Age(now.Sub(r.Began)), clock))
+	shown := r.Milestones[max(0, len(r.Milestones)-shownMilestones):]
+	for _, m := range shown {
+		d.para(w, s, dim, fmt.Sprintf("  +%.1fs  ", m.At.Sub(r.Began).Seconds()), m.What)
+	}
 }
 
 // problems writes what fails or waits, and warnings.

@@ -25,7 +25,7 @@ import (
 type ECS interface {
 	SetState(ctx context.Context, ci facts.ContainerInstance, status string) error
 	State(ctx context.Context, ci facts.ContainerInstance) (facts.InstanceState, error)
-	Find(ctx context.Context, cluster, instanceID string) (facts.ContainerInstance, error)
+	Find(ctx context.Context, region, cluster, instanceID string) (facts.ContainerInstance, error)
 	Tasks(ctx context.Context, ci facts.ContainerInstance) ([]facts.Task, error)
 	StopTask(ctx context.Context, ci facts.ContainerInstance, arn, reason string) error
 	Services(ctx context.Context, ci facts.ContainerInstance, names []string) ([]facts.Service, error)
@@ -207,7 +207,7 @@ func (d *Duty) containerInstance(ctx context.Context) (facts.ContainerInstance, 
 		}
 		return facts.ContainerInstance{}, errors.New("neither the agent nor the cluster is known")
 	}
-	ci, err := d.ECS.Find(ctx, cluster, instance.ID)
+	ci, err := d.ECS.Find(ctx, instance.Region, cluster, instance.ID)
 	if errors.Is(err, facts.ErrAbsent) {
 		return facts.ContainerInstance{}, nil // nothing to drain in ECS
 	}

@@ -90,7 +90,7 @@ func (a *aws) State(context.Context, facts.ContainerInstance) (facts.InstanceSta
 	return facts.InstanceState{Status: a.status}, errors.Join(a.ecsErr, a.stateErr)
 }
 
-func (a *aws) Find(context.Context, string, string) (facts.ContainerInstance, error) {
+func (a *aws) Find(context.Context, string, string, string) (facts.ContainerInstance, error) {
 	a.call("Find")
 	return facts.ContainerInstance{ARN: arn, Cluster: "web"}, a.ecsErr
 }

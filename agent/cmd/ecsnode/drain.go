@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ecsnode/ecsnode/agent/node"
+	"github.com/ecsnode/ecsnode/agent/status"
+)
+
+func (a *app) drainCommand() *cobra.Command {
+	var ask node.DrainRequest
+	var wait bool
+	cmd := &cobra.Command{
+		Use:   "drain",
+		Short: "Empty the node: let its tasks leave, until undrain",
+		Long: `drain asks the running ecsnode to empty this node: ECS sets it DRAINING, tasks of
+services move elsewhere, log shippers leave last. It counts until "ecsnode
+undrain", over reboots too. Beyond the deadline nothing happens by itself,
+unless --force is given: then what is left is stopped before it.
+
+With --wait: exit status 0 drained, 1 not by the deadline.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ask.Deadline < 0 || cmd.Flags().Changed("deadline") && ask.Deadline == 0 {
+				return usage(cmd, errors.New("--deadline takes a duration such as 15m"))
+			}
+			n, err := a.node()
+			if err != nil {
+				return err
+			}
+			asked := time.Now()
+			if err := n.Drain(ask); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, `asked for: a drain, until "ecsnode undrain"`)
+			if err := n.WatchesDrains(); err != nil {
+				return err
+			}
+			if !wait {
+				return nil
+			}
+			told := 0
+			drained, err := n.AwaitDrain(cmd.Context(), asked, func(p *node.DrainRecord) {
+				for _, m := range p.Milestones[min(told, len(p.Milestones)):] {
+					fmt.Fprintf(a.out, "+%.1fs  %s\n", m.At.Sub(p.Began.Wall).Seconds(), status.Printable(m.What))
+				}
+				told = len(p.Milestones)
+			})
+			if err != nil {
+				return err
+			}
+			if !drained {
+				return exit{code: 1}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().DurationVar(&ask.Deadline, "deadline", 0, "how long it may take (default interruption.soft_cap)")
+	cmd.Flags().BoolVar(&ask.Force, "force", false, "stop what is left before the deadline")
+	cmd.Flags().StringVar(&ask.Why, "why", "", "reason, shown by status")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the node is drained and say what happens")
+	cmd.AddCommand(a.drainShowCommand())
+	return cmd
+}
+
+func (a *app) drainShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show [N]",
+		Short: "Show what happened in the latest drain, or in the N latest",
+		Args:  atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			count, err := strconv.Atoi(first(args, "1"))
+			if err != nil || count < 1 {
+				return usage(cmd, fmt.Errorf("expected a number of drains, not %q", args[0]))
+			}
+			n, err := a.node()
+			if err != nil {
+				return err
+			}
+			all, err := n.Drains(count)
+			for _, p := range all {
+				fmt.Fprint(a.out, node.DrainText(p))
+			}
+			return err
+		},
+	}
+}
+
+func (a *app) undrainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "undrain",
+		Short: "Take a drain that an operator asked for back",
+		Long: `undrain takes back what "ecsnode drain" asked for. The node becomes ACTIVE in ECS
+again, if it was ecsnode that set it DRAINING and no other notice stands.`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			n, err := a.node()
+			if err != nil {
+				return err
+			}
+			asked, err := n.Undrain()
+			if err != nil {
+				return err
+			}
+			if !asked {
+				fmt.Fprintln(a.out, "no operator had asked for a drain")
+				return nil
+			}
+			fmt.Fprintln(a.out, "taken back: the operator's drain")
+			return nil
+		},
+	}
+}

@@ -1,0 +1,241 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/duties/drain"
+	"github.com/ecsnode/ecsnode/agent/duties/interruption"
+	"github.com/ecsnode/ecsnode/agent/duties/notice"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/status"
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+// drainFile asks for a drain as long as it is there.
+const drainFile = requestsDir + "/drain.json"
+
+// leaving is what sees the end of the node coming and empties it: the daemon's,
+// from its start on, also while boot is under way. It is never held: a node that
+// goes takes its tasks along, whoever looks into it.
+func (n *Node) leaving(files fsx.FS) []duty.Entry {
+	sec, min := time.Second, time.Minute
+	source := func(name string, interval func(notice.Config) when.Duration) duty.Entry {
+		return duty.Entry{
+			Duty: &notice.Duty{
+				Source: name, Config: n.noticeConfig(), Metadata: n.hosts.imds,
+				Instance: n.instance, Registration: n.registration, Notices: n.notices[name],
+			},
+			When: n.every(func(c config.Config) when.Duration { return interval(c.Interruption) }),
+			On:   []cell.Waker{n.config, n.instance, n.registration}, Timeout: 5 * sec, Retry: duty.Retry{Min: sec, Max: 5 * sec},
+		}
+	}
+	spot := source(facts.NoticeSpot, func(c notice.Config) when.Duration { return c.Spot.Interval })
+	spot.Core = true
+	table := []duty.Entry{
+		spot,
+		source(facts.NoticeRebalance, func(c notice.Config) when.Duration { return c.Rebalance.Interval }),
+		source(facts.NoticeAutoScaling, func(c notice.Config) when.Duration { return c.AutoScaling.Interval }),
+		source(facts.NoticeMaintenance, func(c notice.Config) when.Duration { return c.Maintenance.Interval }),
+		{
+			Duty: &notice.Operator{FS: files, File: drainFile, Config: n.noticeConfig(), Notices: n.notices[facts.NoticeOperator]},
+			When: when.Every(10 * sec), On: []cell.Waker{n.config}, Stream: n.watch(requestsDir), Timeout: 5 * sec,
+		},
+	}
+	merged := &interruption.Duty{FS: files, Clock: clock{n.bootID}, Interruption: n.interruption}
+	var wakers []cell.Waker
+	for _, name := range noticeSources {
+		merged.Sources = append(merged.Sources, interruption.Source{Name: name, Notices: n.notices[name]})
+		wakers = append(wakers, n.notices[name])
+	}
+	table = append(table, duty.Entry{
+		Duty: merged, When: when.Every(min), On: wakers, Timeout: 5 * sec, Retry: duty.Retry{Max: 10 * sec}, Core: true,
+	})
+	if n.scratch() {
+		return table
+	}
+	return append(table, duty.Entry{
+		Duty: &drain.Duty{
+			FS: files, Clock: clock{n.bootID}, Config: n.drainConfig(), Interruption: n.interruption,
+			Instance: n.instance, Cluster: n.cluster, Registration: n.registration, Identity: n.established,
+			ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling,
+			Plan: n.plan, Drained: n.drained,
+		},
+		When: when.Every(min), On: []cell.Waker{n.interruption, n.established, n.config},
+		Timeout: 30 * sec, Retry: duty.Retry{Min: sec, Max: 5 * sec}, Core: true,
+	})
+}
+
+// noticeSources are those that are asked, in the order of the status.
+var noticeSources = []string{
+	facts.NoticeSpot, facts.NoticeRebalance, facts.NoticeAutoScaling, facts.NoticeMaintenance, facts.NoticeOperator,
+}
+
+func newNotices() map[string]*cell.Cell[[]facts.Notice] {
+	all := map[string]*cell.Cell[[]facts.Notice]{}
+	for _, name := range noticeSources {
+		all[name] = cell.New(slices.Equal[[]facts.Notice])
+	}
+	return all
+}
+
+// clock is the machine's.
+type clock struct{ bootID string }
+
+// Now implements drain.Clock.
+func (c clock) Now() facts.Moment {
+	m := facts.Moment{Wall: time.Now()}
+	var since unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &since); err == nil {
+		m.Boot, m.BootID = time.Duration(since.Nano()), c.bootID
+	}
+	return m
+}
+
+func (n *Node) noticeConfig() cell.Reader[notice.Config] {
+	return cell.View(n.config, func(e *effective) notice.Config { return e.Interruption })
+}
+
+func (n *Node) drainConfig() cell.Reader[drain.Config] {
+	return cell.View(n.config, func(e *effective) drain.Config { return e.Drain })
+}
+
+// DrainRequest is what an operator asks for, DrainRecord what became of it.
+type (
+	DrainRequest = notice.Request
+	DrainRecord  = drain.Plan
+)
+
+// WatchesDrains returns an error if no daemon runs to see what is asked for.
+func (n *Node) WatchesDrains() error {
+	running, err := n.daemonRuns()
+	if err != nil {
+		return err
+	}
+	if !running {
+		return errors.New("ecsnode is not running: the drain begins when it does: systemctl start ecsnode")
+	}
+	return nil
+}
+
+// Drain asks for a drain of the node until [Node.Undrain]. It counts over
+// reboots. A drain that is asked for already gets what is asked for now.
+func (n *Node) Drain(r DrainRequest) error {
+	r.At = time.Now().UTC().Truncate(time.Second)
+	return n.ask(drainFile, r)
+}
+
+// Undrain takes the request back and reports whether there was one.
+func (n *Node) Undrain() (bool, error) { return n.disk.Remove(drainFile) }
+
+// ErrNoDrain: no drain is on record.
+var ErrNoDrain = errors.New("this node has never been drained by ecsnode")
+
+// Drains returns the records of drains, the newest first, at most max.
+func (n *Node) Drains(max int) ([]*DrainRecord, error) {
+	names, err := drain.Records(n.disk)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, ErrNoDrain
+	}
+	var all []*drain.Plan
+	for _, name := range names[:min(max, len(names))] {
+		p, err := drain.Load(n.disk, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// AwaitDrain waits until a drain that began at or after since is drained, or is
+// over, or its deadline has passed, and calls tell with the record whenever it
+// says more. It reports whether the node is drained.
+func (n *Node) AwaitDrain(ctx context.Context, since time.Time, tell func(*DrainRecord)) (drained bool, err error) {
+	told := -1
+	for {
+		all, err := n.Drains(1)
+		if err != nil && !errors.Is(err, ErrNoDrain) {
+			return false, err
+		}
+		if len(all) > 0 && (all[0].Open() || !all[0].Began.Wall.Before(since)) {
+			p := all[0]
+			if len(p.Milestones) != told {
+				told = len(p.Milestones)
+				tell(p)
+			}
+			switch {
+			case p.DrainedAt != (facts.Moment{}):
+				return true, nil
+			case p.Missed || !p.Open():
+				return false, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return false, fmt.Errorf("the node is not drained yet: %w", context.Cause(ctx))
+		case <-time.After(applyPoll):
+		}
+	}
+}
+
+// drainStatus is the drain under way, or nil.
+func (n *Node) drainStatus() *status.Drain {
+	p, _ := n.plan.Get()
+	if !p.Open() {
+		return nil
+	}
+	d := &status.Drain{Began: p.Began.Wall, For: p.For, Hard: p.Hard, State: "draining"}
+	if p.Deadline != (facts.Moment{}) {
+		d.Deadline = p.Deadline.Wall
+	}
+	switch {
+	case p.Undoing:
+		d.State = "undoing"
+	case p.DrainedAt != (facts.Moment{}):
+		d.State = "drained"
+	case p.Missed:
+		d.State = "late"
+	}
+	for _, m := range p.Milestones {
+		d.Milestones = append(d.Milestones, status.Milestone{At: m.At, What: m.What})
+	}
+	return d
+}
+
+// DrainText writes a record for a person: what happened, and when.
+func DrainText(p *DrainRecord) string {
+	var b strings.Builder
+	outcome := p.Outcome
+	switch {
+	case outcome != "":
+	case p.DrainedAt != (facts.Moment{}):
+		outcome = "drained after " + p.DrainedAt.Wall.Sub(p.Began.Wall).Round(100*time.Millisecond).String()
+	case p.Missed:
+		outcome = "not drained by its deadline"
+	default:
+		outcome = "under way"
+	}
+	fmt.Fprintf(&b, "%s  %s: %s\n", p.Began.Wall.UTC().Format("2006-01-02 15:04:05Z"), strings.Join(p.For, ", "), outcome)
+	for _, m := range p.Milestones {
+		left := ""
+		if m.Left != 0 {
+			left = fmt.Sprintf("%7.1fs left", m.Left.Seconds())
+		}
+		fmt.Fprintf(&b, "  +%7.1fs %13s  %s\n", m.At.Sub(p.Began.Wall).Seconds(), left, status.Printable(m.What))
+	}
+	return b.String()
+}
