@@ -21,6 +21,7 @@ needs() {
 		test             busybox          command -v busybox
 		test             systemd          command -v systemd-analyze
 		test             iptables         command -v iptables
+		test             dbus-daemon      command -v dbus-daemon
 		lint             shellcheck       command -v shellcheck
 		e2e              mmdebstrap       command -v mmdebstrap
 		e2e              procps           command -v pgrep

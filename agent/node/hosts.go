@@ -14,6 +14,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/host/ecs"
 	"github.com/ecsnode/ecsnode/agent/host/imds"
 	"github.com/ecsnode/ecsnode/agent/host/introspection"
+	"github.com/ecsnode/ecsnode/agent/host/logind"
 	"github.com/ecsnode/ecsnode/agent/host/systemd"
 )
 
@@ -29,6 +30,7 @@ type hosts struct {
 	manager manager
 	units   unitWatcher
 	docker  *docker.Client
+	logind  *logind.Client
 }
 
 // unitWatcher tells when units change.
@@ -68,7 +70,7 @@ func newHosts(o Options) (hosts, error) {
 
 		autoscaling: autoscaling.New(api, endpoint("AUTO_SCALING")),
 
-		manager: services, units: services, docker: engine,
+		manager: services, units: services, docker: engine, logind: logind.New(logind.Options{}),
 	}, nil
 }
 

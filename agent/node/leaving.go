@@ -55,6 +55,9 @@ func (n *Node) leaving(files fsx.FS) []duty.Entry {
 	merged := &interruption.Duty{FS: files, Clock: clock{n.bootID}, Interruption: n.interruption}
 	var wakers []cell.Waker
 	for _, name := range noticeSources {
+		if name == facts.NoticeShutdown && n.scratch() {
+			continue // the host's, and not this node's
+		}
 		merged.Sources = append(merged.Sources, interruption.Source{Name: name, Notices: n.notices[name]})
 		wakers = append(wakers, n.notices[name])
 	}
@@ -64,7 +67,12 @@ func (n *Node) leaving(files fsx.FS) []duty.Entry {
 	if n.scratch() {
 		return table
 	}
-	return append(table, duty.Entry{
+	shutdown := duty.Entry{
+		Duty: &notice.Shutdown{Logind: n.hosts.logind, Drained: n.drained, Notices: n.notices[facts.NoticeShutdown]},
+		When: when.Every(min), On: []cell.Waker{n.drained}, Stream: n.hosts.logind.Watch,
+		Timeout: 5 * sec, Retry: duty.Retry{Max: min},
+	}
+	return append(slices.Insert(table, len(table)-1, shutdown), duty.Entry{
 		Duty: &drain.Duty{
 			FS: files, Clock: clock{n.bootID}, Config: n.drainConfig(), Interruption: n.interruption,
 			Instance: n.instance, Cluster: n.cluster, Registration: n.registration, Identity: n.established,
@@ -78,7 +86,8 @@ func (n *Node) leaving(files fsx.FS) []duty.Entry {
 
 // noticeSources are those that are asked, in the order of the status.
 var noticeSources = []string{
-	facts.NoticeSpot, facts.NoticeRebalance, facts.NoticeAutoScaling, facts.NoticeMaintenance, facts.NoticeOperator,
+	facts.NoticeSpot, facts.NoticeRebalance, facts.NoticeAutoScaling, facts.NoticeMaintenance,
+	facts.NoticeOperator, facts.NoticeShutdown,
 }
 
 func newNotices() map[string]*cell.Cell[[]facts.Notice] {
