@@ -31,7 +31,6 @@ type running struct {
 
 	stopping time.Time // ECS has told it to
 	dead     map[string]time.Time
-	killed   map[string]bool // without SIGTERM, or before its time was over
 	signals  map[string]int
 }
 
