@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 )
 
 // autoscalingAPI is the part of Amazon EC2 Auto Scaling that a node's agent uses.
@@ -23,11 +24,13 @@ func autoscalingAPI() *api {
 	}
 }
 
-// SetGroup puts the node's instance into an Auto Scaling group; "" takes it out.
+// SetGroup puts the node's instance into an Auto Scaling group, in which it has
+// not begun to terminate; "" takes it out.
 func (n *Node) SetGroup(name string) {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
 	n.group, n.health = name, ""
+	n.terminating, n.actions = time.Time{}, nil
 	if name != "" {
 		n.health = "Healthy"
 	}

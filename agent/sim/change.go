@@ -64,6 +64,13 @@ func (c Change) validate() error {
 	if s := c.SpotInterruption; s != nil && !slices.Contains([]string{"", "terminate", "stop", "hibernate"}, s.Action) {
 		return fmt.Errorf("spot_interruption: unknown action %q, want terminate, stop or hibernate", s.Action)
 	}
+	if c.LifecycleHooks != nil {
+		for i, h := range *c.LifecycleHooks {
+			if err := h.validate(); err != nil {
+				return fmt.Errorf("lifecycle_hooks[%d]: %w", i, err)
+			}
+		}
+	}
 	for _, pattern := range slices.Sorted(maps.Keys(c.Faults)) {
 		if err := c.Faults[pattern].validate(); err != nil {
 			return fmt.Errorf("faults: %s: %w", pattern, err)

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,9 +13,38 @@ import (
 // https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html
 type LifecycleHook struct {
 	Name             string        `yaml:"name"`
-	Launching        bool          `yaml:"launching"` // autoscaling:EC2_INSTANCE_LAUNCHING; else _TERMINATING
-	HeartbeatTimeout time.Duration `yaml:"heartbeat_timeout"`
+	Launching        bool          `yaml:"launching"`         // autoscaling:EC2_INSTANCE_LAUNCHING; else _TERMINATING
+	HeartbeatTimeout time.Duration `yaml:"heartbeat_timeout"` // 0: 1 hour
+	DefaultResult    string        `yaml:"default_result"`    // CONTINUE, also if "", or ABANDON: what a time-out comes to
 }
+
+// validate holds a hook to what PutLifecycleHook takes.
+// https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutLifecycleHook.html
+func (h LifecycleHook) validate() error {
+	switch d := h.HeartbeatTimeout; {
+	case h.Name == "":
+		return errors.New("a hook without a name")
+	case d != 0 && (d < 30*time.Second || d > 2*time.Hour):
+		return fmt.Errorf("%s: a heartbeat_timeout of %v, want 30s to 2h", h.Name, d)
+	case h.DefaultResult != "" && h.DefaultResult != resultContinue && h.DefaultResult != resultAbandon:
+		return fmt.Errorf("%s: unknown default_result %q, want %s or %s", h.Name, h.DefaultResult, resultContinue, resultAbandon)
+	}
+	return nil
+}
+
+func (h LifecycleHook) withDefaults() LifecycleHook {
+	h.HeartbeatTimeout = cmp.Or(h.HeartbeatTimeout, time.Hour)
+	h.DefaultResult = cmp.Or(h.DefaultResult, resultContinue)
+	return h
+}
+
+// Results of a lifecycle action. The first two are the API's.
+const (
+	resultContinue = "CONTINUE"
+	resultAbandon  = "ABANDON"
+	resultTimedOut = "timed out"
+	resultSkipped  = "skipped" // another one was abandoned
+)
 
 func (h LifecycleHook) transition() string {
 	if h.Launching {
@@ -32,7 +63,7 @@ const (
 type LifecycleAction struct {
 	Hook   string
 	Beats  int
-	Result string    // "" while it waits, CONTINUE, ABANDON or "timed out"
+	Result string    // "" while it waits, CONTINUE, ABANDON, "timed out", or "skipped" since another was abandoned
 	At     time.Time // when it got the result
 }
 
@@ -43,14 +74,37 @@ type lifecycleAction struct {
 	beat  time.Time
 }
 
-// settle lets the action time out if its time is over.
-func (a *lifecycleAction) settle(now time.Time) {
+// end is when the action times out.
+func (a *lifecycleAction) end() time.Time {
 	end := a.beat.Add(a.hook.HeartbeatTimeout)
 	if last := a.began.Add(min(maxLifecycleWait, maxLifecycleBeats*a.hook.HeartbeatTimeout)); end.After(last) {
 		end = last
 	}
-	if a.Result == "" && !now.Before(end) {
-		a.Result, a.At = "timed out", end
+	return end
+}
+
+// settle lets actions time out whose time is over, the earliest first.
+func (n *Node) settle() {
+	waiting := slices.DeleteFunc(slices.Clone(n.actions), func(a *lifecycleAction) bool { return a.Result != "" })
+	slices.SortStableFunc(waiting, func(a, b *lifecycleAction) int { return a.end().Compare(b.end()) })
+	for _, a := range waiting {
+		if a.Result != "" || time.Now().Before(a.end()) {
+			continue
+		}
+		a.Result, a.At = resultTimedOut, a.end()
+		if a.hook.DefaultResult == resultAbandon {
+			n.skip(a.At)
+		}
+	}
+}
+
+// skip ends the wait of all: abandoning one stops the others.
+// https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html
+func (n *Node) skip(at time.Time) {
+	for _, a := range n.actions {
+		if a.Result == "" {
+			a.Result, a.At = resultSkipped, at
+		}
 	}
 }
 
@@ -58,14 +112,20 @@ func (a *lifecycleAction) settle(now time.Time) {
 func (n *Node) SetLifecycleHooks(hooks ...LifecycleHook) {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
-	n.hooks = slices.Clone(hooks)
+	n.hooks = nil
+	for _, h := range hooks {
+		n.hooks = append(n.hooks, h.withDefaults())
+	}
 }
 
 // Terminate makes the group terminate the instance: its target state is
-// Terminated, and its termination hooks wait.
+// Terminated, and its termination hooks wait. A second time changes nothing.
 func (n *Node) Terminate() {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
+	if !n.terminating.IsZero() {
+		return
+	}
 	n.notices.target, n.actions = "Terminated", nil
 	now := time.Now()
 	n.terminating = now
@@ -81,23 +141,26 @@ func (n *Node) Terminate() {
 func (n *Node) Termination() (actions []LifecycleAction, ended time.Time) {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
-	if n.terminating.IsZero() {
-		return nil, time.Time{}
-	}
-	ended = n.terminating
-	waiting := false
+	ended = n.ended()
 	for _, a := range n.actions {
-		a.settle(time.Now())
 		actions = append(actions, a.LifecycleAction)
-		waiting = waiting || a.Result == ""
+	}
+	return actions, ended
+}
+
+// ended is when the instance did, or zero.
+func (n *Node) ended() time.Time {
+	n.settle()
+	ended := n.terminating
+	for _, a := range n.actions {
+		if a.Result == "" {
+			return time.Time{}
+		}
 		if a.At.After(ended) {
 			ended = a.At
 		}
 	}
-	if waiting {
-		return actions, time.Time{}
-	}
-	return actions, ended
+	return ended
 }
 
 type hookAnswer struct {
@@ -124,7 +187,7 @@ func describeLifecycleHooks(r *apiRequest) (any, error) {
 		if len(names) == 0 || slices.Contains(names, h.Name) {
 			seconds := int(h.HeartbeatTimeout / time.Second)
 			a.Hooks = append(a.Hooks, hookAnswer{
-				h.Name, n.group, h.transition(), seconds, min(int(maxLifecycleWait/time.Second), maxLifecycleBeats*seconds), "CONTINUE",
+				h.Name, n.group, h.transition(), seconds, min(int(maxLifecycleWait/time.Second), maxLifecycleBeats*seconds), h.DefaultResult,
 			})
 		}
 	}
@@ -145,21 +208,26 @@ func describeAutoScalingInstances(r *apiRequest) (any, error) {
 	}
 	ids := formList(r.form, "InstanceIds.member", "")
 	for _, n := range r.world.nodes {
-		if n.group == "" || len(ids) > 0 && !slices.Contains(ids, n.instance.ID) {
+		if n.group == "" || len(ids) > 0 && !slices.Contains(ids, n.instance.ID) || !n.ended().IsZero() {
 			continue
 		}
-		state := "InService"
-		if !n.terminating.IsZero() {
-			state = "Terminating:Wait"
-		}
-		a.Instances = append(a.Instances, instance{n.instance.ID, n.group, n.instance.Zone, state, n.health})
+		a.Instances = append(a.Instances, instance{n.instance.ID, n.group, n.instance.Zone, n.lifecycleState(), n.health})
 	}
 	return a, nil
 }
 
+// lifecycleState is the state that the instance has: the target, but for one
+// that waits on its way there.
+func (n *Node) lifecycleState() string {
+	if !n.terminating.IsZero() {
+		return "Terminating:Wait"
+	}
+	return cmp.Or(n.notices.target, "InService")
+}
+
 // https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RecordLifecycleActionHeartbeat.html
 func recordLifecycleActionHeartbeat(r *apiRequest) (any, error) {
-	a, err := r.lifecycleAction()
+	_, a, err := r.lifecycleAction()
 	if err != nil {
 		return nil, err
 	}
@@ -172,34 +240,50 @@ func recordLifecycleActionHeartbeat(r *apiRequest) (any, error) {
 
 // https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CompleteLifecycleAction.html
 func completeLifecycleAction(r *apiRequest) (any, error) {
-	a, err := r.lifecycleAction()
+	n, a, err := r.lifecycleAction()
 	if err != nil {
 		return nil, err
 	}
 	result := r.form.Get("LifecycleActionResult")
-	if result != "CONTINUE" && result != "ABANDON" {
+	if result != resultContinue && result != resultAbandon {
 		return nil, &apiError{http.StatusBadRequest, "ValidationError", "Lifecycle action result must be CONTINUE or ABANDON"}
 	}
 	a.Result, a.At = result, time.Now()
+	if result == resultAbandon {
+		n.skip(a.At)
+	}
 	return struct {
 		Nothing string `xml:"-"`
 	}{}, nil
 }
 
-// lifecycleAction finds the action that waits.
-func (r *apiRequest) lifecycleAction() (*lifecycleAction, error) {
-	id, hook := r.form.Get("InstanceId"), r.form.Get("LifecycleHookName")
-	n, err := r.inGroup(func(n *Node) bool { return n.instance.ID == id && n.group == r.form.Get("AutoScalingGroupName") })
-	if err != nil {
-		return nil, err
+// lifecycleAction finds the action that waits, and its node. Tokens of actions
+// are announced to nobody here, so that none is known.
+func (r *apiRequest) lifecycleAction() (*Node, *lifecycleAction, error) {
+	// As in spacelift-io/terraform-aws-spacelift-workerpool-on-ec2 pull request
+	// 197, and convox/rack issue 2432.
+	none := func(of string) error {
+		return &apiError{http.StatusBadRequest, "ValidationError", "No active Lifecycle Action found with " + of}
 	}
-	for _, a := range n.actions {
-		if a.settle(time.Now()); a.Hook == hook && a.Result == "" {
-			return a, nil
+	if token := r.form.Get("LifecycleActionToken"); token != "" {
+		return nil, nil, none("token " + token)
+	}
+	group, id, hook := r.form.Get("AutoScalingGroupName"), r.form.Get("InstanceId"), r.form.Get("LifecycleHookName")
+	if _, err := r.inGroup(func(n *Node) bool { return n.group == group }); err != nil {
+		return nil, nil, err
+	}
+	for _, n := range r.world.nodes {
+		if n.group != group || n.instance.ID != id {
+			continue
+		}
+		n.settle()
+		for _, a := range n.actions {
+			if a.Hook == hook && a.Result == "" {
+				return n, a, nil
+			}
 		}
 	}
-	// As in aws/aws-node-termination-handler issue 503.
-	return nil, &apiError{http.StatusBadRequest, "ValidationError", "No active Lifecycle Action found with instance ID " + id}
+	return nil, nil, none("instance ID " + id)
 }
 
 func (r *apiRequest) inGroup(is func(*Node) bool) (*Node, error) {
