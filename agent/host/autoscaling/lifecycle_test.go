@@ -2,6 +2,7 @@ package autoscaling_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,4 +108,53 @@ func TestWhatIsNotThereIsAbsentAndWhatIsNotAllowedRefused(t *testing.T) {
 			t.Errorf("in no group: %v", err)
 		}
 	})
+}
+
+func TestARefusalNamesThePermissionAndNoAnswerIsNoAbsence(t *testing.T) {
+	calls := map[string]func(t *testing.T, c *autoscaling.Client, id string) error{
+		"autoscaling:DescribeAutoScalingInstances": func(t *testing.T, c *autoscaling.Client, id string) error {
+			_, err := c.Group(t.Context(), region, id)
+			return err
+		},
+		"autoscaling:DescribeLifecycleHooks": func(t *testing.T, c *autoscaling.Client, _ string) error {
+			_, err := c.HookTimeout(t.Context(), region, group, "ecsnode-drain")
+			return err
+		},
+		"autoscaling:RecordLifecycleActionHeartbeat": func(t *testing.T, c *autoscaling.Client, id string) error {
+			return c.Heartbeat(t.Context(), region, group, "ecsnode-drain", id)
+		},
+		"autoscaling:CompleteLifecycleAction": func(t *testing.T, c *autoscaling.Client, id string) error {
+			return c.Complete(t.Context(), region, group, "ecsnode-drain", id)
+		},
+	}
+	for action, call := range calls {
+		t.Run(action, func(t *testing.T) {
+			inGroup(t, func(t *testing.T, w *sim.World, c *autoscaling.Client) {
+				w.Terminate()
+				id := w.Instance().ID
+				w.Deny(action)
+				if err := call(t, c, id); !errors.Is(err, facts.ErrRefused) || !strings.Contains(err.Error(), "the instance role must allow "+action) {
+					t.Errorf("not allowed: %v", err)
+				}
+				w.Allow(action)
+				for name, f := range map[string]sim.Fault{
+					"503":       {Kind: sim.FaultStatus, Status: 503},
+					"throttled": {Kind: sim.FaultThrottle},
+					"garbage":   {Kind: sim.FaultGarbage},
+					"no answer": {Kind: sim.FaultHang},
+				} {
+					if err := w.SetFault("autoscaling", f); err != nil {
+						t.Fatal(err)
+					}
+					if err := call(t, c, id); !errors.Is(err, facts.ErrUnavailable) || !strings.HasPrefix(err.Error(), "cannot ") {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				w.ClearFaults()
+				if err := call(t, c, id); err != nil {
+					t.Errorf("all is well: %v", err)
+				}
+			})
+		})
+	}
 }
