@@ -34,7 +34,8 @@ type Options struct {
 // Client is the login manager of this host. It connects when it is first asked,
 // and again after the connection has died. It may be used by several goroutines.
 //
-// Errors wrap facts.ErrUnavailable if no answer came.
+// Errors wrap facts.ErrRefused if the answer was that we may not, and
+// facts.ErrUnavailable if no usable one came.
 type Client struct {
 	opts Options
 
@@ -57,6 +58,10 @@ func (c *Client) connect() (*dbus.Conn, error) {
 	defer c.mu.Unlock()
 	if c.conn != nil && c.conn.Connected() {
 		return c.conn, nil
+	}
+	if c.conn != nil {
+		_ = c.conn.Close()
+		c.conn = nil
 	}
 	conn, err := c.dial()
 	if err != nil {
@@ -85,7 +90,7 @@ func (c *Client) Inhibit(ctx context.Context, why string) (release func() error,
 		err = conn.Object(service, object).CallWithContext(ctx, manager+".Inhibit", 0, "shutdown", "ecsnode", why, "delay").Store(&fd)
 	}
 	if err != nil {
-		return nil, unavailable("delay a shutdown", err)
+		return nil, classify("delay a shutdown", err)
 	}
 	file := os.NewFile(uintptr(fd), "inhibitor")
 	return file.Close, nil
@@ -96,7 +101,7 @@ func (c *Client) Inhibit(ctx context.Context, why string) (release func() error,
 func (c *Client) DelayMax(ctx context.Context) (time.Duration, error) {
 	var usec uint64
 	if err := c.property(ctx, service, object, manager, "InhibitDelayMaxUSec", &usec); err != nil {
-		return 0, unavailable("tell how long a shutdown is delayed", err)
+		return 0, classify("tell how long a shutdown is delayed", err)
 	}
 	return time.Duration(usec) * time.Microsecond, nil
 }
@@ -106,17 +111,27 @@ func (c *Client) DelayMax(ctx context.Context) (time.Duration, error) {
 func (c *Client) Preparing(ctx context.Context) (bool, error) {
 	var is bool
 	if err := c.property(ctx, service, object, manager, "PreparingForShutdown", &is); err != nil {
-		return false, unavailable("tell whether the host shuts down", err)
+		return false, classify("tell whether the host shuts down", err)
 	}
 	return is, nil
 }
 
 // Stopping returns what the service manager is about to reach: "reboot",
-// "poweroff", "halt" or "kexec"; "" while the host is to stay.
+// "poweroff", "halt" or "kexec", or "shutdown" if it stops without saying for
+// what; "" while the host is to stay. That begins only after what an inhibitor
+// delays.
 func (c *Client) Stopping(ctx context.Context) (kind string, err error) {
+	const what = "tell where the host goes"
+	var state string
+	if err := c.property(ctx, systemdService, systemdObject, systemdManager, "SystemState", &state); err != nil {
+		return "", classify(what, err)
+	}
+	if state != "stopping" {
+		return "", nil
+	}
 	conn, err := c.connect()
 	if err != nil {
-		return "", unavailable("tell where the host goes", err)
+		return "", classify(what, err)
 	}
 	var jobs []struct {
 		ID        uint32
@@ -126,7 +141,7 @@ func (c *Client) Stopping(ctx context.Context) (kind string, err error) {
 		Job, Path dbus.ObjectPath
 	}
 	if err := conn.Object(systemdService, systemdObject).CallWithContext(ctx, systemdManager+".ListJobs", 0).Store(&jobs); err != nil {
-		return "", unavailable("tell where the host goes", err)
+		return "", classify(what, err)
 	}
 	for _, j := range jobs {
 		for _, kind := range []string{"reboot", "poweroff", "halt", "kexec"} {
@@ -135,7 +150,7 @@ func (c *Client) Stopping(ctx context.Context) (kind string, err error) {
 			}
 		}
 	}
-	return "", nil
+	return "shutdown", nil
 }
 
 // Watch calls changed when the host begins to shut down, or no longer does,
@@ -143,12 +158,12 @@ func (c *Client) Stopping(ctx context.Context) (kind string, err error) {
 func (c *Client) Watch(ctx context.Context, changed func()) error {
 	conn, err := c.dial() // its own: signals of others are none of ours
 	if err != nil {
-		return unavailable("watch for a shutdown", err)
+		return classify("watch for a shutdown", err)
 	}
 	defer conn.Close()
 	if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(object), dbus.WithMatchInterface(manager),
 		dbus.WithMatchMember("PrepareForShutdown")); err != nil {
-		return unavailable("watch for a shutdown", err)
+		return classify("watch for a shutdown", err)
 	}
 	signals := make(chan *dbus.Signal, 4)
 	conn.Signal(signals)
@@ -158,7 +173,7 @@ func (c *Client) Watch(ctx context.Context, changed func()) error {
 			return ctx.Err()
 		case _, ok := <-signals:
 			if !ok {
-				return unavailable("watch for a shutdown", errors.New("the connection to D-Bus was lost"))
+				return classify("watch for a shutdown", errors.New("the connection to D-Bus was lost"))
 			}
 			changed()
 		}
@@ -177,6 +192,16 @@ func (c *Client) property(ctx context.Context, dest string, at dbus.ObjectPath, 
 	return value.Store(v)
 }
 
-func unavailable(what string, err error) error {
-	return fmt.Errorf("cannot %s: %w: %w", what, facts.ErrUnavailable, err)
+// classify tells a refusal from an answer that did not come.
+func classify(what string, err error) error {
+	is := facts.ErrUnavailable
+	var answer dbus.Error
+	if errors.As(err, &answer) {
+		switch answer.Name {
+		case "org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
+			"org.freedesktop.DBus.Error.AuthFailed":
+			is = facts.ErrRefused
+		}
+	}
+	return fmt.Errorf("cannot %s: %w: %w", what, is, err)
 }

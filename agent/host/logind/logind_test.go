@@ -21,13 +21,16 @@ import (
 	"github.com/ecsnode/ecsnode/agent/host/logind"
 )
 
-// bus starts a D-Bus of the test's own and returns its address.
-func bus(t *testing.T) string {
+// bus starts a D-Bus of the test's own in dir and returns its address, and what
+// ends it.
+func bus(t *testing.T, dir string) (address string, end func()) {
 	t.Helper()
 	if _, err := exec.LookPath("dbus-daemon"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs dbus-daemon (Debian: apt-get install dbus-daemon)")
+		}
 		t.Skip("needs dbus-daemon (Debian: apt-get install dbus-daemon)")
 	}
-	dir := t.TempDir()
 	config := filepath.Join(dir, "bus.conf")
 	text := fmt.Sprintf(`<busconfig><type>custom</type><listen>unix:path=%s/socket</listen><auth>EXTERNAL</auth>
 <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow receive_sender="*"/><allow own="*"/><allow user="*"/></policy></busconfig>`, dir)
@@ -42,23 +45,25 @@ func bus(t *testing.T) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	end = sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	t.Cleanup(end)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatal("dbus-daemon does not start: ", err)
 	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), end
 }
 
 // host is a login manager and a service manager on a bus.
 type host struct {
 	conn  *dbus.Conn
-	props *prop.Properties
+	props map[string]*prop.Properties // by path
 
 	mu   sync.Mutex
 	held *os.File // the end of the inhibitor that stays here
 	sent *os.File // what was handed out
 	jobs []job
+	deny bool // inhibitors
 }
 
 type job struct {
@@ -79,6 +84,9 @@ func (h *host) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.deny {
+		return 0, dbus.NewError("org.freedesktop.DBus.Error.AccessDenied", []any{"Permission denied"})
+	}
 	h.held, h.sent = r, w
 	return dbus.UnixFD(w.Fd()), nil
 }
@@ -89,42 +97,61 @@ func (h *host) ListJobs() ([]job, *dbus.Error) {
 	return h.jobs, nil
 }
 
-func start(t *testing.T) (*host, *logind.Client, string) {
+const (
+	login   = "org.freedesktop.login1"
+	systemd = "org.freedesktop.systemd1"
+)
+
+// serve makes h answer on the bus.
+func (h *host) serve(t *testing.T, address string) {
 	t.Helper()
-	address := bus(t)
 	conn, err := dbus.Connect(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	h := &host{conn: conn}
-	for _, e := range []struct{ path, iface string }{
-		{"/org/freedesktop/login1", "org.freedesktop.login1.Manager"},
-		{"/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"},
+	h.conn = conn
+	for path, values := range map[string]prop.Map{
+		"/org/freedesktop/login1": {login + ".Manager": {
+			"InhibitDelayMaxUSec":  {Value: uint64(5 * time.Second / time.Microsecond)},
+			"PreparingForShutdown": {Value: false},
+		}},
+		"/org/freedesktop/systemd1": {systemd + ".Manager": {"SystemState": {Value: "running"}}},
 	} {
-		if err := conn.Export(h, dbus.ObjectPath(e.path), e.iface); err != nil {
+		for iface := range values {
+			if err := conn.Export(h, dbus.ObjectPath(path), iface); err != nil {
+				t.Fatal(err)
+			}
+		}
+		props, err := prop.Export(conn, dbus.ObjectPath(path), values)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if h.props == nil {
+			h.props = map[string]*prop.Properties{}
+		}
+		h.props[path] = props
 	}
-	h.props, err = prop.Export(conn, "/org/freedesktop/login1", prop.Map{"org.freedesktop.login1.Manager": {
-		"InhibitDelayMaxUSec":  {Value: uint64(5 * time.Second / time.Microsecond)},
-		"PreparingForShutdown": {Value: false},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"org.freedesktop.login1", "org.freedesktop.systemd1"} {
+	for _, name := range []string{login, systemd} {
 		if _, err := conn.RequestName(name, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c := logind.New(logind.Options{Address: address})
+}
+
+// start returns a host on a bus in dir, a client of it, and what ends the bus.
+func start(t *testing.T, dir string) (h *host, c *logind.Client, end func()) {
+	t.Helper()
+	address, end := bus(t, dir)
+	h = &host{}
+	h.serve(t, address)
+	c = logind.New(logind.Options{Address: address})
 	t.Cleanup(c.Close)
-	return h, c, address
+	return h, c, end
 }
 
 func TestAShutdownIsDelayedUntilTheInhibitorIsReleased(t *testing.T) {
-	h, c, _ := start(t)
+	h, c, _ := start(t, t.TempDir())
 	release, err := c.Inhibit(t.Context(), "tasks leave first")
 	if err != nil {
 		t.Fatal(err)
@@ -155,36 +182,68 @@ func TestAShutdownIsDelayedUntilTheInhibitorIsReleased(t *testing.T) {
 }
 
 func TestTheDelayAndTheStateAreRead(t *testing.T) {
-	h, c, _ := start(t)
+	h, c, _ := start(t, t.TempDir())
 	if d, err := c.DelayMax(t.Context()); err != nil || d != 5*time.Second {
 		t.Errorf("%v, %v", d, err)
 	}
 	if is, err := c.Preparing(t.Context()); err != nil || is {
 		t.Errorf("%v, %v", is, err)
 	}
-	h.props.SetMust("org.freedesktop.login1.Manager", "PreparingForShutdown", true)
+	h.props["/org/freedesktop/login1"].SetMust(login+".Manager", "PreparingForShutdown", true)
 	if is, err := c.Preparing(t.Context()); err != nil || !is {
 		t.Errorf("%v, %v", is, err)
 	}
 }
 
-func TestWhereTheHostGoesIsToldByTheJobs(t *testing.T) {
-	h, c, _ := start(t)
-	for _, want := range []string{"", "reboot", "poweroff", "halt", "kexec"} {
+func TestWhereTheHostGoesIsToldByTheStateAndTheJobs(t *testing.T) {
+	h, c, _ := start(t, t.TempDir())
+	for _, tc := range []struct{ state, queued, want string }{
+		{"running", "", ""},
+		{"degraded", "", ""},
+		{"starting", "docker.service start", ""},
+		{"running", "reboot.target verify-active", ""},
+		{"stopping", "reboot.target start", "reboot"},
+		{"stopping", "poweroff.target start", "poweroff"},
+		{"stopping", "halt.target start", "halt"},
+		{"stopping", "kexec.target start", "kexec"},
+		{"stopping", "soft-reboot.target start", "shutdown"},
+		{"stopping", "poweroff.target stop", "shutdown"},
+		{"stopping", "", "shutdown"},
+	} {
+		h.props["/org/freedesktop/systemd1"].SetMust(systemd+".Manager", "SystemState", tc.state)
 		h.mu.Lock()
 		h.jobs = []job{{ID: 1, Unit: "multi-user.target", Type: "stop", Job: "/1", Path: "/u1"}}
-		if want != "" {
-			h.jobs = append(h.jobs, job{ID: 2, Unit: want + ".target", Type: "start", Job: "/2", Path: "/u2"})
+		if unit, kind, queued := strings.Cut(tc.queued, " "); queued {
+			h.jobs = append(h.jobs, job{ID: 2, Unit: unit, Type: kind, Job: "/2", Path: "/u2"})
 		}
 		h.mu.Unlock()
-		if got, err := c.Stopping(t.Context()); err != nil || got != want {
-			t.Errorf("%q, %v, want %q", got, err, want)
+		if got, err := c.Stopping(t.Context()); err != nil || got != tc.want {
+			t.Errorf("%s with %q: %q, %v, want %q", tc.state, tc.queued, got, err, tc.want)
+		}
+	}
+}
+
+// announceUntil sends the signal until it arrives: nobody tells when a watch has
+// taken effect.
+func (h *host) announceUntil(t *testing.T, arrived <-chan struct{}) {
+	t.Helper()
+	late := time.After(10 * time.Second)
+	for {
+		if err := h.conn.Emit("/org/freedesktop/login1", login+".Manager.PrepareForShutdown", true); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-arrived:
+			return
+		case <-late:
+			t.Fatal("it never arrives")
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
 func TestAnAnnouncementWakes(t *testing.T) {
-	h, c, _ := start(t)
+	h, c, _ := start(t, t.TempDir())
 	woken, ended := make(chan struct{}, 1), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
@@ -195,18 +254,7 @@ func TestAnAnnouncementWakes(t *testing.T) {
 			}
 		})
 	}()
-	for woke := false; !woke; { // until the match has taken effect
-		if err := h.conn.Emit("/org/freedesktop/login1", "org.freedesktop.login1.Manager.PrepareForShutdown", true); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-woken:
-			woke = true
-		case err := <-ended:
-			t.Fatal(err)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	h.announceUntil(t, woken)
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
@@ -223,5 +271,47 @@ func TestALoginManagerThatIsNotThereIsUnavailable(t *testing.T) {
 		if !errors.Is(err, facts.ErrUnavailable) {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+func TestAnInhibitorThatIsNotGrantedIsRefused(t *testing.T) {
+	h, c, _ := start(t, t.TempDir())
+	h.mu.Lock()
+	h.deny = true
+	h.mu.Unlock()
+	_, err := c.Inhibit(t.Context(), "tasks leave first")
+	if want := "cannot delay a shutdown: refused: Permission denied"; !errors.Is(err, facts.ErrRefused) || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestAConnectionThatIsLostIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	h, c, end := start(t, dir)
+	ended := make(chan error, 1)
+	watched := make(chan struct{}, 1)
+	go func() {
+		ended <- c.Watch(t.Context(), func() {
+			select {
+			case watched <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	h.announceUntil(t, watched)
+	if _, err := c.DelayMax(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	if err := <-ended; !errors.Is(err, facts.ErrUnavailable) {
+		t.Errorf("the watch ended with %v", err)
+	}
+	if _, err := c.DelayMax(t.Context()); !errors.Is(err, facts.ErrUnavailable) {
+		t.Errorf("without a bus: %v", err)
+	}
+	address, _ := bus(t, dir)
+	h.serve(t, address)
+	if _, err := c.DelayMax(t.Context()); err != nil {
+		t.Errorf("on the next bus: %v", err)
 	}
 }
