@@ -1,7 +1,9 @@
 package imds_test
 
 import (
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -118,5 +120,49 @@ func TestAnAnnouncementOfAnotherActionIsNotNone(t *testing.T) {
 		w.SetSpotInterruption("explode", time.Now())
 		_, err := c.SpotAction(t.Context())
 		checkError(t, err, facts.ErrUnavailable, "cannot read meta-data/spot/instance-action: unavailable: it makes no sense: {…")
+	})
+}
+
+// event is events/maintenance/scheduled with one event, some of it replaced.
+func event(replace ...string) string {
+	return strings.NewReplacer(replace...).Replace(`[{"NotBefore": "21 Jan 2027 09:00:43 GMT", "Code": "system-reboot", "Description": "scheduled reboot",
+		"EventId": "instance-event-0d59937288b749b32", "NotAfter": "21 Jan 2027 09:17:23 GMT", "State": "active"}]`)
+}
+
+func TestANoticeThatMakesNoSenseIsNotAbsent(t *testing.T) {
+	for path, bodies := range map[string][]string{
+		"spot/instance-action": {
+			"", "{}", "null", `{"action": "terminate"}`, `{"action": "terminate", "time": "soon"}`, `{"action": "terminate", "time": "2027-01-21 09:00:43"}`,
+			`{"time": "2027-01-21T09:00:43Z"}`, `{"action": "TERMINATE", "time": "2027-01-21T09:00:43Z"}`, "<html><body>It works</body></html>",
+		},
+		"events/recommendations/rebalance":   {"", "{}", `{"noticeTime": ""}`, `{"noticeTime": "now"}`, "[]"},
+		"autoscaling/target-lifecycle-state": {"", "\n", "<html><body>It works</body></html>", "InService\nTerminated", `{"state": "InService"}`},
+		"events/maintenance/scheduled": {
+			"", "{}", "none", event("21 Jan 2027 09:00:43 GMT", ""), event("21 Jan 2027 09:00:43 GMT", "2027-01-21T09:00:43Z"),
+			event("21 Jan 2027 09:17:23 GMT", "later"), event("system-reboot", ""),
+		},
+	} {
+		for _, body := range bodies {
+			t.Run(path+" "+body, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := &script{token: "good", bodies: map[string]string{"/latest/meta-data/" + path: body}}
+					checkError(t, notices[path](t, serve(t, s)), facts.ErrUnavailable, "cannot read meta-data/"+path+": unavailable: it makes no sense: …")
+				})
+			})
+		}
+	}
+}
+
+func TestAnEventAsEC2WritesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{token: "good", bodies: map[string]string{"/latest/meta-data/events/maintenance/scheduled": event("21 Jan 2027 09:17:23 GMT", "")}}
+		got, err := serve(t, s).Maintenance(t.Context())
+		want := []facts.Maintenance{{
+			ID: "instance-event-0d59937288b749b32", Code: "system-reboot", State: "active", Description: "scheduled reboot",
+			NotBefore: time.Date(2027, 1, 21, 9, 0, 43, 0, time.UTC),
+		}}
+		if err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%v, %v", cmp.Diff(want, got), err)
+		}
 	})
 }
