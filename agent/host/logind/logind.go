@@ -118,8 +118,9 @@ func (c *Client) Preparing(ctx context.Context) (bool, error) {
 
 // Stopping returns what the service manager is about to reach: "reboot",
 // "poweroff", "halt" or "kexec", or "shutdown" if it stops without saying for
-// what; "" while the host is to stay. That begins only after what an inhibitor
-// delays.
+// what; "" while the host is to stay. It begins to stop only after what an
+// inhibitor delays, and the login manager is among the first to go then:
+// [Client.Preparing] has no answer any more.
 func (c *Client) Stopping(ctx context.Context) (kind string, err error) {
 	const what = "tell where the host goes"
 	var state string
