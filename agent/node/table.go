@@ -65,7 +65,8 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 	identity := []duty.Entry{
 		{
 			Duty: &registration.Duty{
-				FS: files, Agent: ecsAgent, Instance: n.instance, Registration: n.registration, Off: ecsAgent.off,
+				FS: files, Agent: ecsAgent, Instance: n.instance, Registration: n.registration,
+				Saved: agentdata.New(n.disk.Root()), Off: ecsAgent.off,
 			},
 			When: n.every(func(c config.Config) when.Duration { return c.ECSAgent.Interval }), On: []cell.Waker{n.config, n.instance},
 			Timeout: 5 * sec, Retry: duty.Retry{Max: min},

@@ -52,11 +52,14 @@ create() {
 	trap - EXIT
 }
 
-# install_units puts the units where packages have theirs.
+# install_units puts the units, and the drop-in of logind, where packages have theirs.
 install_units() {
-	local file units=$dir/layer/usr/lib/systemd/system
+	local file to=$dir/layer/usr/lib/systemd
 	(cd "$testnode/../../systemd" && find . -name '*.service' -o -name '*.conf') | while read -r file; do
-		install -D -m 644 "$testnode/../../systemd/$file" "$units/$file"
+		case $file in
+		./logind.conf.d/*) install -D -m 644 "$testnode/../../systemd/$file" "$to/$file" ;;
+		*) install -D -m 644 "$testnode/../../systemd/$file" "$to/system/$file" ;;
+		esac
 	done
 }
 

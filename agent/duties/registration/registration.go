@@ -25,12 +25,20 @@ type Agent interface {
 	ContainerInstance(ctx context.Context) (facts.ContainerInstance, error)
 }
 
+// Saved is what the agent keeps for its next start, in [facts.AgentDB] and
+// [facts.AgentJSON]. Errors are facts.ErrAbsent for a file that is not there;
+// any other says that nobody can tell, as while the agent runs.
+type Saved interface {
+	State(file string) (facts.AgentState, error)
+}
+
 // Duty asks the agent and publishes what it is registered as.
 type Duty struct {
 	FS           fsx.FS
 	Agent        Agent
 	Instance     cell.Reader[facts.Instance]
 	Registration *cell.Cell[facts.ContainerInstance]
+	Saved        Saved // nil: not looked at
 	// Off, unless nil, says why there is no agent to ask, or "". The node is
 	// then published as not registered.
 	Off func() string
@@ -102,17 +110,34 @@ func (d *Duty) fallBack(instance facts.Instance, cause error) (duty.Outcome, err
 	case problem != nil && d.fresh:
 		return d.notRegistered(cause.Error(), cause)
 	case problem != nil:
+		if r, ok := d.saved(instance); ok {
+			known = r
+			break
+		}
 		return d.unseen(cause, problem)
 	case known.InstanceID != instance.ID:
 		return d.notRegistered(fmt.Sprintf("%s was, and this is %s", known.InstanceID, instance.ID), cause)
 	}
-	d.last = known
-	d.Registration.Set(known.ContainerInstance)
+	out, err := d.registered(known)
 	cluster := nameOf(known.Cluster)
-	return duty.Outcome{
-		Summary:  "last registered in " + cluster,
-		Warnings: []string{fmt.Sprintf("the ECS agent gives no answer to go by; it was last registered in %s: %v", cluster, cause)},
-	}, nil
+	out.Summary = "last registered in " + cluster
+	out.Warnings = []string{fmt.Sprintf("the ECS agent gives no answer to go by; it was last registered in %s: %v", cluster, cause)}
+	return out, err
+}
+
+// saved returns the registration of this instance that the agent has saved: it
+// was made under nobody's eyes, as right before a power cut.
+func (d *Duty) saved(instance facts.Instance) (record, bool) {
+	if d.Saved == nil {
+		return record{}, false
+	}
+	for _, file := range []string{facts.AgentDB, facts.AgentJSON} {
+		state, err := d.Saved.State(file)
+		if err == nil && state.ARN != "" && state.Cluster != "" && state.InstanceID == instance.ID {
+			return record{instance.ID, facts.ContainerInstance{ARN: state.ARN, Cluster: state.Cluster, AgentVersion: state.AgentVersion}}, true
+		}
+	}
+	return record{}, false
 }
 
 // known returns the record of the latest answer that was believed.

@@ -2,6 +2,7 @@ package registration_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
@@ -222,4 +224,52 @@ func TestAFirstRegistrationUnderWayIsNoWarning(t *testing.T) {
 		m.SetAgentRunning(false)
 		m.good("last registered in web", stays+reset)
 	})
+}
+
+// saved is what the agent keeps, by file.
+type saved map[string]facts.AgentState
+
+func (s saved) State(file string) (facts.AgentState, error) {
+	state, ok := s[file]
+	if !ok {
+		return facts.AgentState{}, facts.ErrAbsent
+	}
+	return state, nil
+}
+
+// As after a power cut right behind the first registration.
+func TestARegistrationThatNobodySawIsReadFromTheAgentsOwnState(t *testing.T) {
+	const arn = scope + "container-instance/web/0123"
+	good := facts.AgentState{Cluster: "web", ARN: arn, InstanceID: id}
+	for name, c := range map[string]struct {
+		state   facts.AgentState
+		believe bool
+	}{
+		"whole":               {good, true},
+		"of another instance": {facts.AgentState{Cluster: "web", ARN: arn, InstanceID: otherID}, false},
+		"not registered yet":  {facts.AgentState{Cluster: "web", InstanceID: id}, false},
+	} {
+		for _, file := range []string{facts.AgentDB, facts.AgentJSON} {
+			t.Run(name+" in "+file, func(t *testing.T) {
+				bubble(t, func(t *testing.T, m *machine) {
+					m.write(agentDB, "state")
+					m.duty.Saved = saved{file: c.state}
+					out, err := m.pass()
+					if !c.believe {
+						if _, published := m.published.Get(); published || !errors.Is(err, duty.ErrNotReady) {
+							t.Errorf("%+v, %v", out, err)
+						}
+						return
+					}
+					if err != nil || out.Summary != "last registered in web" {
+						t.Errorf("%+v, %v", out, err)
+					}
+					m.wantCluster("web")
+					m.duty.Saved = nil
+					m.start(id)
+					m.good("last registered in web", stays+reset)
+				})
+			})
+		}
+	}
 }
