@@ -135,6 +135,7 @@ tag() { sim PUT "tags/$1" "$2"; }
 untag() { sim DELETE "tags/$1"; }
 ail() { sim PUT "faults/$1" "$2"; } # ail imds '{kind: status, status: 503}'
 heal() { sim DELETE faults; }
+was_asked() { [[ $(sim GET "counts?match=$1") != '{}' ]]; } # was_asked ecs/StopTask
 
 # imds_hop_limit N: how many hops an answer of instance metadata lives.
 imds_hop_limit() {
@@ -182,6 +183,44 @@ joined() {
 		ecs_always_had ECS_CLUSTER="$1" "node.config:NODE_CLUSTER='$1'" &&
 		status_is 0 "i-" "cluster $1" "all well" "registered in $1" "docker active, ecs active" &&
 		is_ready
+}
+
+# ---- the tasks that its ECS has on the node, and the drain ----------------
+
+# ecs_says STATUS: that of the container instance, ACTIVE or DRAINING.
+ecs_says() {
+	local state
+	state=$(sim GET state)
+	[[ $state =~ \"container_instance\":\{[^}]*\"status\":\"([A-Z]*)\" && ${BASH_REMATCH[1]} == "$1" ]] ||
+		fail "ECS says ${BASH_REMATCH[1]-nothing}, not $1"
+}
+
+# containers_of FAMILY [all] prints the ids of those that run.
+containers_of() { on docker ps ${2:+--all} --quiet --filter "label=com.amazonaws.ecs.task-definition-family=$1"; }
+run_all() { local family && for family in "$@"; do [[ -n $(containers_of "$family") ]] || fail "no $family runs"; done; }
+has_ended() { [[ -n $(containers_of "$1" all) && -z $(containers_of "$1") ]] || fail "$1 has not ended"; }
+
+task_log() { on docker logs "$(containers_of "$1" all)"; }
+
+# spot_notice SECONDS: EC2 announces that it terminates the instance then.
+# seconds_left is until then.
+spot_notice() {
+	gone_at=$((SECONDS + $1))
+	sim POST apply "{spot_interruption: {action: terminate, in: ${1}s}}"
+}
+seconds_left() { echo "$((gone_at - SECONDS))"; }
+
+# drain_says WORDS... as ecsnode drain show says them, in this order.
+drain_says() {
+	local text words rest
+	rest=$(on ecsnode drain show 2>&1) || true
+	text=$rest
+	for words in "$@"; do
+		if [[ $rest != *"$words"* ]]; then
+			fail "the drain does not say, or not then, \"$words\":"$'\n'"$text" || return
+		fi
+		rest=${rest#*"$words"}
+	done
 }
 
 # ---- ecsnode ------------------------------------------------------------
