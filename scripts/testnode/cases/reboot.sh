@@ -14,4 +14,5 @@ files=$(file_states)
 reboot
 within 20 joined web
 ecs_has_started 2
+within 5 ecs_says ACTIVE
 unchanged_since "$files"
