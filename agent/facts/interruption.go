@@ -1,5 +1,7 @@
 package facts
 
+import "slices"
+
 // Standing is a notice that stands, and since when.
 type Standing struct {
 	Notice
@@ -11,27 +13,21 @@ type Standing struct {
 // Interruption is what all notices together come to.
 type Interruption struct {
 	Standing []Standing // first seen first
-	// Known: every source has answered since the agent started. Without it that
-	// no notice stands says nothing.
-	Known bool
-	Drain bool // the node is to be drained
+	// Silent are the sources that have not answered since the agent started.
+	// That none of their notices stands says nothing.
+	Silent []string
+	Drain  bool // the node is to be drained
 	// Deadline is the earliest of those that count: of the hard ones if there
 	// is one, else of the soft ones. The zero Moment: none.
 	Deadline Moment
 	Hard     bool
-	Force    bool // what is left at a soft deadline is stopped too
+	// StopBy is when what is left must have been told to stop: the earliest hard
+	// deadline, or soft one that is to be forced. The zero Moment: never.
+	StopBy Moment
 }
 
 // Equal reports whether i and o say the same.
 func (i Interruption) Equal(o Interruption) bool {
-	if len(i.Standing) != len(o.Standing) || i.Known != o.Known || i.Drain != o.Drain ||
-		i.Deadline != o.Deadline || i.Hard != o.Hard || i.Force != o.Force {
-		return false
-	}
-	for n := range i.Standing {
-		if i.Standing[n] != o.Standing[n] {
-			return false
-		}
-	}
-	return true
+	return slices.Equal(i.Standing, o.Standing) && slices.Equal(i.Silent, o.Silent) && i.Drain == o.Drain &&
+		i.Deadline == o.Deadline && i.Hard == o.Hard && i.StopBy == o.StopBy
 }

@@ -79,7 +79,7 @@ func (n *Node) leaving(files fsx.FS) []duty.Entry {
 			ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling,
 			Plan: n.plan, Drained: n.drained,
 		},
-		When: when.Every(min), On: []cell.Waker{n.interruption, n.established, n.config},
+		When: when.Every(min), On: []cell.Waker{n.interruption, n.established, n.config, n.registration, n.cluster},
 		Timeout: 30 * sec, Retry: duty.Retry{Min: sec, Max: 5 * sec}, Core: true,
 	})
 }
@@ -139,9 +139,9 @@ func (n *Node) WatchesDrains() error {
 
 // Drain asks for a drain of the node until [Node.Undrain]. It counts over
 // reboots. A drain that is asked for already gets what is asked for now.
-func (n *Node) Drain(r DrainRequest) error {
+func (n *Node) Drain(r DrainRequest) (at time.Time, err error) {
 	r.At = time.Now().UTC().Truncate(time.Second)
-	return n.ask(drainFile, r)
+	return r.At, n.ask(drainFile, r)
 }
 
 // Undrain takes the request back and reports whether there was one.
@@ -170,17 +170,19 @@ func (n *Node) Drains(max int) ([]*DrainRecord, error) {
 	return all, nil
 }
 
-// AwaitDrain waits until a drain that began at or after since is drained, or is
-// over, or its deadline has passed, and calls tell with the record whenever it
-// says more. It reports whether the node is drained.
+// AwaitDrain waits until the drain that was asked for at that time, as [Node.Drain]
+// returned it, is done or its deadline has passed, and calls tell with the
+// record whenever it says more. It reports whether the node is drained.
 func (n *Node) AwaitDrain(ctx context.Context, since time.Time, tell func(*DrainRecord)) (drained bool, err error) {
+	key := (&facts.Notice{Source: facts.NoticeOperator, What: "drain", ID: since.UTC().Truncate(time.Second).Format(time.RFC3339)}).Key()
+	asked := func(k string) bool { return k == key }
 	told := -1
 	for {
 		all, err := n.Drains(1)
 		if err != nil && !errors.Is(err, ErrNoDrain) {
 			return false, err
 		}
-		if len(all) > 0 && (all[0].Open() || !all[0].Began.Wall.Before(since)) {
+		if len(all) > 0 && all[0].Open() && !all[0].Undoing && slices.ContainsFunc(all[0].For, asked) {
 			p := all[0]
 			if len(p.Milestones) != told {
 				told = len(p.Milestones)
@@ -189,7 +191,7 @@ func (n *Node) AwaitDrain(ctx context.Context, since time.Time, tell func(*Drain
 			switch {
 			case p.DrainedAt != (facts.Moment{}):
 				return true, nil
-			case p.Missed || !p.Open():
+			case p.Missed:
 				return false, nil
 			}
 		}

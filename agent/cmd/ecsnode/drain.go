@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,8 +32,8 @@ With --wait: exit status 0 drained, 1 not by the deadline.`,
 			if err != nil {
 				return err
 			}
-			asked := time.Now()
-			if err := n.Drain(ask); err != nil {
+			asked, err := n.Drain(ask)
+			if err != nil {
 				return err
 			}
 			fmt.Fprintln(a.out, `asked for: a drain, until "ecsnode undrain"`)

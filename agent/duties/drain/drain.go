@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -81,19 +82,27 @@ type Duty struct {
 
 	askedECS time.Time // for tasks
 	fromECS  []facts.Task
-	ecsErr   error
+	heardECS bool  // it has answered in this process
+	ecsErr   error // of the latest question
+	hadLocal bool
+	set      time.Time // when ECS took DRAINING
+	proven   time.Time // when it last said so
+	found    time.Time // when the container instance was last looked for
 	group    string
-	told     map[string]bool // what is noted once
+	hooks    map[string]time.Time // when each lifecycle hook is tried next
 }
 
 // Name implements duty.Duty.
 func (*Duty) Name() string { return "drain" }
 
-// Paces of a drain.
+// Paces and bounds of a drain.
 const (
 	soon      = time.Second
-	stateTime = 300 * time.Millisecond // before DRAINING is asked for
-	stopTime  = 500 * time.Millisecond // to hand a container its signal
+	stateTime = 300 * time.Millisecond // for ECS to say how the instance stood
+	stopTime  = 2 * time.Second        // to hand tasks and containers their stop
+	proveTime = 30 * time.Second       // how often DRAINING is proven again
+	settle    = 5 * time.Second        // what ECS says may lag behind what it took
+	findPause = 10 * time.Second
 )
 
 // Reconcile implements duty.Duty.
@@ -106,7 +115,6 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if !ok {
 		return duty.Outcome{}, duty.WaitingFor("the configuration has not been read yet")
 	}
-	now := d.Clock.Now()
 	var errs []error
 	if !d.loaded {
 		p, err := loadOpen(d.FS)
@@ -117,43 +125,59 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		d.Drained.Set("")
 		return duty.Outcome{Summary: "the node stays"}, errors.Join(errs...)
 	}
-	d.begin(i, now)
+	d.begin(i)
 	before := len(d.plan.Milestones)
-	out, err := d.work(ctx, c, i, now)
-	errs = append(errs, err)
+	out, err := d.work(ctx, c, i)
+	errs = append(errs, err, d.keep())
 	out.Changed = len(d.plan.Milestones) > before
-	p := d.plan.clone()
-	errs = append(errs, write(d.FS, p))
-	d.Plan.Set(p)
-	if !p.Open() {
+	if !d.plan.Open() {
 		errs = append(errs, prune(d.FS))
 	}
 	return out, errors.Join(errs...)
 }
 
+// keep writes the plan down and publishes it, if there is news.
+func (d *Duty) keep() error {
+	p := d.plan.clone()
+	if last, ok := d.Plan.Get(); !ok || last == nil || !reflect.DeepEqual(last, p) {
+		d.Plan.Set(p)
+	}
+	return write(d.FS, p)
+}
+
 // begin opens a plan, or has the open one follow what is known now.
-func (d *Duty) begin(i facts.Interruption, now facts.Moment) {
+func (d *Duty) begin(i facts.Interruption) {
+	now := d.Clock.Now()
 	if !d.plan.Open() {
 		began := now
 		began.Wall = began.Wall.UTC().Round(0)
-		d.plan, d.told, d.group = &Plan{Began: began, BootID: now.BootID}, nil, ""
+		d.plan = &Plan{Began: began, BootID: now.BootID}
+		d.askedECS, d.fromECS, d.heardECS, d.ecsErr, d.hadLocal = time.Time{}, nil, false, nil, false
+		d.group, d.hooks, d.found = "", nil, time.Time{}
 		if instance, ok := d.Instance.Get(); ok {
 			d.plan.Instance = instance.ID
 		}
-		d.askedECS = time.Time{}
 	}
 	p := d.plan
 	if p.BootID != now.BootID {
-		p.BootID, p.Verified = now.BootID, false
-		p.note(now, "the node has rebooted")
+		p.BootID, p.Verified, p.Gone = now.BootID, false, false
+		d.note("the node has rebooted")
 	}
-	if i.Drain {
-		p.Deadline, p.Hard, p.Undoing = i.Deadline, i.Hard, false
+	if !i.Drain {
+		return
 	}
+	if p.Undoing {
+		p.Undoing, p.Asked, p.Verified = false, false, false
+		d.note("a notice stands again")
+	}
+	if p.Deadline != i.Deadline && (i.Deadline == (facts.Moment{}) || i.Deadline.Left(now) > 0) {
+		p.Missed = false
+	}
+	p.Deadline, p.Hard = i.Deadline, i.Hard
 	for _, s := range i.Standing {
-		if s.Drain && i.Drain && !slices.Contains(p.For, s.Key()) {
+		if s.Drain && !slices.Contains(p.For, s.Key()) {
 			p.For = append(p.For, s.Key())
-			p.note(now, "notice: %s %s%s", s.Source, s.What, because(s.Why))
+			d.note("notice: %s %s%s", s.Source, s.What, because(s.Why))
 		}
 	}
 }
@@ -165,105 +189,232 @@ func because(why string) string {
 	return " (" + why + ")"
 }
 
-func (d *Duty) work(ctx context.Context, c Config, i facts.Interruption, now facts.Moment) (duty.Outcome, error) {
-	ci, err := d.containerInstance(ctx)
-	if err != nil {
-		d.once(now, "container instance", "the container instance is not known: %v", err)
+// note adds a milestone as of now.
+func (d *Duty) note(format string, args ...any) { d.plan.note(d.Clock.Now(), format, args...) }
+
+// once notes what would else be noted in every pass.
+func (d *Duty) once(kind, format string, args ...any) {
+	if !d.plan.Told[kind] {
+		mark(&d.plan.Told, kind, true)
+		d.note(format, args...)
 	}
+}
+
+// left is the time until the deadline, and stopIn that until what is left must
+// have been told to stop, as of now.
+func (d *Duty) clock(i facts.Interruption) (left time.Duration, bounded bool, stopIn time.Duration, final bool) {
+	now := d.Clock.Now()
+	left, bounded = d.plan.Left(now)
+	if final = i.StopBy != (facts.Moment{}); final {
+		stopIn = i.StopBy.Left(now)
+	}
+	return left, bounded, stopIn, final
+}
+
+// patience is how long an answer is waited for: an eighth of the time there is.
+func patience(stopIn time.Duration, final bool) time.Duration {
+	if !final {
+		return 10 * time.Second
+	}
+	return min(max(stopIn/8, 500*time.Millisecond), 3*time.Second)
+}
+
+func (d *Duty) work(ctx context.Context, c Config, i facts.Interruption) (duty.Outcome, error) {
 	if !i.Drain {
-		if !i.Known {
-			return duty.Outcome{}, duty.WaitingFor("every source of notices to answer, before the drain is undone")
+		if silent := d.silent(i); len(silent) > 0 {
+			return duty.Outcome{Again: soon}, duty.WaitingFor("%s to say that no notice stands, before the drain is undone", strings.Join(silent, ", "))
 		}
-		return d.undo(ctx, ci, now)
+		return d.undo(ctx)
 	}
-	out := duty.Outcome{Again: soon}
+	_, _, stopIn, final := d.clock(i)
+	limit := patience(stopIn, final)
+	known, err := d.containerInstance(ctx, limit)
 	errs := []error{err}
-	if ci.Registered() {
-		errs = append(errs, d.ask(ctx, ci, now))
+	if err != nil {
+		d.once("container instance", "the container instance is not known: %v", err)
 	}
-	s := d.look(ctx, ci)
+	errs = append(errs, d.own(ctx)...)
+	var asking []func(context.Context) (func(), error)
+	if ask := d.ask(); ask != nil {
+		asking = append(asking, ask)
+	}
+	s, asked := d.look(ctx, limit, asking...)
+	errs = append(errs, asked...)
+	if len(asked) > 0 && asked[0] != nil && !d.plan.Asked {
+		d.once("ask", "DRAINING is not set: %v", asked[0])
+	}
 	first, last := c.sort(s.tasks)
-	d.describe(ctx, ci, now, first)
-	errs = append(errs, d.advance(ctx, c, i, ci, now, s, first, last), d.lifecycle(ctx, c, i, now))
-	out.Summary = d.summary(now, first, last)
+	errs = append(errs, d.keep(), d.advance(ctx, c, i, s, first, last, known), d.lifecycle(ctx, c, i, limit))
+	d.describe(ctx, limit, first)
+	out := duty.Outcome{Again: soon, Summary: d.summary(first, last)}
+	if d.plan.DrainedAt != (facts.Moment{}) {
+		out.Again = ecsPause
+	}
 	if !s.certain() {
-		errs = append(errs, s.errs)
+		errs = append(errs, s.errs...)
 	}
 	return out, errors.Join(errs...)
 }
 
-// containerInstance returns what the node is registered as. An ECS agent that
-// does not answer does not keep the node from draining.
-func (d *Duty) containerInstance(ctx context.Context) (facts.ContainerInstance, error) {
-	ci, known := d.Registration.Get()
-	if ci.Registered() {
-		return ci, nil
+// silent are the sources of this drain's notices that have not answered yet.
+func (d *Duty) silent(i facts.Interruption) []string {
+	return slices.DeleteFunc(slices.Clone(i.Silent), func(source string) bool {
+		return !slices.ContainsFunc(d.plan.For, func(key string) bool { return strings.HasPrefix(key, source+"/") })
+	})
+}
+
+// containerInstance finds out what is to be drained in ECS. It reports whether
+// it is known, also that there is none. An agent that does not answer does not
+// keep the node from draining.
+func (d *Duty) containerInstance(ctx context.Context, limit time.Duration) (known bool, err error) {
+	p := d.plan
+	ci, published := d.Registration.Get()
+	if ci.Registered() && (!p.Gone || ci.ARN != p.Container.ARN) {
+		d.drains(ci)
+		return true, nil
+	}
+	if p.Container.Registered() && !p.Gone {
+		return true, nil
 	}
 	cluster, _ := d.Cluster.Get()
 	instance, ok := d.Instance.Get()
 	if cluster == "" || !ok {
-		if known {
-			return facts.ContainerInstance{}, nil
+		if published {
+			return true, nil
 		}
-		return facts.ContainerInstance{}, errors.New("neither the agent nor the cluster is known")
+		return false, errors.New("the agent has not answered yet, and the cluster is not known")
 	}
-	ci, err := d.ECS.Find(ctx, instance.Region, cluster, instance.ID)
-	if errors.Is(err, facts.ErrAbsent) {
-		return facts.ContainerInstance{}, nil // nothing to drain in ECS
+	if time.Since(d.found) < findPause {
+		return published, nil
 	}
-	return ci, err
-}
-
-// ask makes ECS set the instance DRAINING and proves it. Whose it is tells who
-// undoes it; where ECS takes long to say, asking comes first, and it is ours.
-func (d *Duty) ask(ctx context.Context, ci facts.ContainerInstance, now facts.Moment) error {
-	p := d.plan
-	if p.Verified {
-		return nil
-	}
-	if !p.Asked {
-		short, cancel := context.WithTimeout(ctx, stateTime)
-		state, err := d.ECS.State(short, ci)
-		cancel()
-		if err == nil && state.Status == facts.StatusDraining {
-			p.Asked, p.Adopted, p.Verified = true, true, true
-			p.note(now, "ECS says DRAINING: somebody else has set it")
-			return nil
-		}
-		if err := d.ECS.SetState(ctx, ci, facts.StatusDraining); err != nil {
-			d.once(now, "ask "+err.Error(), "DRAINING is not set: %v", err)
-			return err
-		}
-		p.Asked = true
-		p.note(now, "DRAINING was asked for")
-	}
-	state, err := d.ECS.State(ctx, ci)
+	d.found = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ci, err = d.ECS.Find(ctx, instance.Region, cluster, instance.ID)
 	switch {
+	case errors.Is(err, facts.ErrAbsent):
+		return true, nil // nothing to drain in ECS
 	case err != nil:
-		return err
-	case state.Status == facts.StatusDraining:
-		p.Verified = true
-		p.note(now, "ECS says DRAINING")
-		return nil
+		d.found = time.Now().Add(-findPause + soon)
+		return false, err
 	}
-	p.Asked = false
-	return fmt.Errorf("cannot drain: ECS says %s after DRAINING was asked for", state.Status)
+	d.drains(ci)
+	return true, nil
 }
 
-// describe says once which services cannot move their tasks away.
-func (d *Duty) describe(ctx context.Context, ci facts.ContainerInstance, now facts.Moment, first []task) {
+// drains makes ci what is drained. Another one than before is proven anew.
+func (d *Duty) drains(ci facts.ContainerInstance) {
+	p := d.plan
+	if p.Container.ARN != ci.ARN {
+		if p.Container.Registered() {
+			d.note("the node is another container instance now: %s", ci.ARN)
+		}
+		p.Tried, p.Asked, p.Verified, p.Adopted, p.Gone = false, false, false, false, false
+		d.heardECS, d.askedECS = false, time.Time{}
+	}
+	p.Container = ci
+}
+
+// own notes that DRAINING is ours, before it is asked for, unless it is
+// somebody else's. Where ECS takes long to say, asking comes first.
+func (d *Duty) own(ctx context.Context) []error {
+	p := d.plan
+	if p.Tried || p.Adopted || !p.Container.Registered() {
+		return nil
+	}
+	tried, ci := p.clone(), p.Container
+	tried.Tried = true
+	var state facts.InstanceState
+	errs := duty.Together(ctx, stateTime,
+		func(ctx context.Context) (func(), error) {
+			s, err := d.ECS.State(ctx, ci)
+			return func() { state = s }, err
+		},
+		func(context.Context) (func(), error) { return nil, write(d.FS, tried) })
+	if errs[0] == nil && state.Status == facts.StatusDraining {
+		p.Adopted, p.Verified, d.proven = true, true, time.Now()
+		d.note("ECS says DRAINING: somebody else has set it")
+		return errs[1:]
+	}
+	p.Tried = true
+	return errs[1:]
+}
+
+// ask returns the call that makes ECS set the instance DRAINING, or that proves
+// it, if one is due.
+func (d *Duty) ask() func(context.Context) (func(), error) {
+	p := d.plan
+	if !p.Container.Registered() || p.Gone || p.Verified && time.Since(d.proven) < proveTime {
+		return nil
+	}
+	ci, take := p.Container, !p.Asked && !p.Verified
+	lost := p.Asked && !p.Verified && time.Since(d.set) > settle || p.Verified && !p.Adopted
+	return func(ctx context.Context) (func(), error) {
+		if take {
+			if err := d.ECS.SetState(ctx, ci, facts.StatusDraining); err != nil {
+				return func() { d.refused(err) }, err
+			}
+		}
+		state, err := d.ECS.State(ctx, ci)
+		return func() {
+			if take {
+				p.Asked, d.set = true, time.Now()
+				d.note("DRAINING was asked for")
+			}
+			switch {
+			case err != nil:
+				d.refused(err)
+			case state.Status == facts.StatusDraining:
+				d.proven = time.Now()
+				if !p.Verified {
+					p.Verified = true
+					d.note("ECS says DRAINING")
+				}
+			case lost: // it was taken long ago, or somebody has set it ACTIVE since
+				p.Asked, p.Verified = false, false
+				d.note("ECS says %s: DRAINING is asked for again", state.Status)
+			}
+		}, notDraining(state, err)
+	}
+}
+
+func notDraining(state facts.InstanceState, err error) error {
+	if err == nil && state.Status != facts.StatusDraining {
+		err = fmt.Errorf("cannot drain: ECS says %s after DRAINING was asked for", state.Status)
+	}
+	return err
+}
+
+// refused looks at why ECS did not do it: an instance that it does not know has
+// nothing to drain.
+func (d *Duty) refused(err error) {
+	if errors.Is(err, facts.ErrAbsent) && !d.plan.Gone {
+		d.plan.Gone, d.found = true, time.Time{}
+		d.note("ECS does not know the container instance: %v", err)
+	}
+}
+
+// describe says once which tasks are to leave, and which services cannot move
+// theirs away.
+func (d *Duty) describe(ctx context.Context, limit time.Duration, first []task) {
 	var services []string
 	for _, t := range first {
 		if name := t.Service(); name != "" && !slices.Contains(services, name) {
 			services = append(services, name)
 		}
 	}
-	if len(services) == 0 || d.told["services"] {
+	if len(first) > 0 {
+		d.once("tasks", "%s to leave: %s", counted(first), names(first))
+	}
+	if len(services) == 0 || d.plan.Told["services"] || d.ecsErr != nil {
 		return
 	}
-	all, err := d.ECS.Services(ctx, ci, services)
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	all, err := d.ECS.Services(ctx, d.plan.Container, services)
+	mark(&d.plan.Told, "services", true) // nothing depends on it: it is not tried again
 	if err != nil {
-		return // it is said again, by the next pass or not at all: nothing depends on it
+		return
 	}
 	var stuck []string
 	for _, s := range all {
@@ -271,55 +422,51 @@ func (d *Duty) describe(ctx context.Context, ci facts.ContainerInstance, now fac
 			stuck = append(stuck, s.Name)
 		}
 	}
-	d.once(now, "services", "%s to leave: %s", counted(first), names(first))
 	if len(stuck) > 0 {
-		p := "ECS cannot move the tasks of %s: minimumHealthyPercent is 100 and maximumPercent leaves no room for others"
-		d.once(now, "stuck", p, strings.Join(stuck, ", "))
+		d.note("ECS cannot move the tasks of %s: minimumHealthyPercent is 100 and maximumPercent leaves no room for others", strings.Join(stuck, ", "))
 	}
-}
-
-// once notes what would else be noted in every pass.
-func (d *Duty) once(now facts.Moment, key, format string, args ...any) {
-	if d.told[key] {
-		return
-	}
-	mark(&d.told, key, true)
-	d.plan.note(now, format, args...)
 }
 
 // advance stops what is due and notes how far the node has got.
-func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, ci facts.ContainerInstance, now facts.Moment, s seen, first, last []task) error {
+func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s seen, first, last []task, known bool) error {
 	p := d.plan
-	left, bounded := p.Left(now)
-	final := i.Hard || i.Force
-	var errs []error
-	if len(first) > 0 || !s.certain() {
-		errs = append(errs, d.stop(ctx, ci, now, c.stops(first, left, bounded, final, s.ecs), left, bounded))
-	} else if p.EmptyAt == (facts.Moment{}) {
-		p.EmptyAt = now
-		p.note(now, "no task is left but what leaves last")
+	left, bounded, stopIn, final := d.clock(i)
+	if len(first) > 0 {
+		p.EmptyAt = facts.Moment{}
 	}
-	lastChance := bounded && final && left <= time.Duration(c.StopBefore)/4
-	flushed := p.EmptyAt != (facts.Moment{}) && len(first) == 0 && -p.EmptyAt.Add(time.Duration(c.Flush)).Left(now) >= 0
-	if len(last) > 0 && (flushed || lastChance) {
-		var all []stop
+	if len(first)+len(last) > 0 && p.DrainedAt != (facts.Moment{}) {
+		p.DrainedAt = facts.Moment{}
+		d.Drained.Set("")
+		d.note("%s came after the node was drained: %s", counted(slices.Concat(first, last)), names(slices.Concat(first, last)))
+	}
+	all := c.stops(first, left, bounded, stopIn, final)
+	if len(first) == 0 && s.certain() && p.EmptyAt == (facts.Moment{}) {
+		p.EmptyAt = d.Clock.Now()
+		d.note("no task is left but what leaves last")
+	}
+	flushed := p.EmptyAt != (facts.Moment{}) && p.EmptyAt.Add(time.Duration(c.Flush)).Left(d.Clock.Now()) <= 0
+	lastChance := final && stopIn <= time.Duration(c.StopBefore)/4
+	if flushed || lastChance {
 		for _, t := range last {
-			if s.ecs && !lastChance {
-				all = append(all, stop{task: t})
-			} else {
+			all = append(all, stop{task: t})
+			if lastChance {
 				all = append(all, c.containers(t)...)
 			}
 		}
-		errs = append(errs, d.stop(ctx, ci, now, all, left, bounded))
 	}
-	drained := len(first)+len(last) == 0 && s.certain() && (p.Verified || !ci.Registered() || lastChance)
-	if drained && p.DrainedAt == (facts.Moment{}) {
-		p.DrainedAt = now
-		p.note(now, "the node is drained")
+	err := d.stop(ctx, c, all, stopIn, final)
+	safe := p.Verified || p.Gone || known && !p.Container.Registered() || lastChance
+	if len(first)+len(last) == 0 && s.certain() && safe && p.DrainedAt == (facts.Moment{}) {
+		p.DrainedAt = d.Clock.Now()
+		d.note("the node is drained")
 	}
 	if bounded && left <= 0 && p.DrainedAt == (facts.Moment{}) && !p.Missed {
 		p.Missed = true
-		p.note(now, "the deadline has passed, %s left: %s", counted(slices.Concat(first, last)), names(slices.Concat(first, last)))
+		if s.certain() {
+			d.note("the deadline has passed, %s left: %s", counted(slices.Concat(first, last)), names(slices.Concat(first, last)))
+		} else {
+			d.note("the deadline has passed, and what is left cannot be told")
+		}
 	}
 	if p.DrainedAt != (facts.Moment{}) {
 		for _, st := range i.Standing {
@@ -328,93 +475,116 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, ci f
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return err
 }
 
-// stop tells tasks and containers to stop, and those that still run after a
-// while again.
-func (d *Duty) stop(ctx context.Context, ci facts.ContainerInstance, now facts.Moment, all []stop, left time.Duration, bounded bool) error {
-	var errs []error
-	for _, s := range all {
-		if at, told := d.plan.Stops[s.key()]; told && now.Wall.Sub(at).Abs() < repeatStop {
-			continue
+// stop tells tasks and containers to stop, all together, and those that still
+// run after a while again. What ECS does not take in the last moments is
+// stopped through Docker.
+func (d *Duty) stop(ctx context.Context, c Config, all []stop, stopIn time.Duration, final bool) error {
+	all = slices.DeleteFunc(slices.Clone(all), func(s stop) bool {
+		at, told := d.plan.Stops[s.key()]
+		return told && time.Since(at).Abs() < repeatStop
+	})
+	errs := d.tell(ctx, all, stopIn, final)
+	var instead []stop
+	for n, err := range errs {
+		if err != nil && all[n].container.ID == "" && c.forced(stopIn, final) {
+			instead = append(instead, c.containers(all[n].task)...)
 		}
-		var err error
-		what := s.task.name()
-		if s.container.ID == "" {
-			err = d.ECS.StopTask(ctx, ci, s.task.ARN, "the container instance is drained: "+strings.Join(d.plan.For, ", "))
-		} else {
-			what += ", container " + s.container.Labels[facts.LabelContainerName]
-			timeout := time.Hour // a soft deadline kills nothing
-			if bounded {
-				timeout = max(left-time.Second, time.Second)
-			}
-			short, cancel := context.WithTimeout(ctx, stopTime)
-			err = d.Docker.Stop(short, s.container.ID, timeout)
-			if short.Err() != nil && ctx.Err() == nil {
-				err = nil // it has its signal; how it ends is seen by the next pass
-			}
-			cancel()
-		}
-		if err != nil {
-			errs = append(errs, err)
-			if s.container.ID == "" {
-				d.ecsErr = err // the next pass goes without it
-			}
-			continue
-		}
-		if _, told := d.plan.Stops[s.key()]; !told {
-			d.plan.note(now, "told to stop: %s", what)
-		}
-		mark(&d.plan.Stops, s.key(), now.Wall.UTC().Round(0))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.tell(ctx, instead, stopIn, final)...)...)
+}
+
+func (d *Duty) tell(ctx context.Context, all []stop, stopIn time.Duration, final bool) []error {
+	if len(all) == 0 {
+		return nil
+	}
+	p := d.plan
+	timeout := time.Hour // nothing is killed that nobody else kills
+	if final && stopIn > 2*time.Second {
+		timeout = stopIn - time.Second
+	} else if final {
+		timeout = 30 * time.Second
+	}
+	ci, reason := p.Container, "the container instance is drained: "+strings.Join(p.For, ", ")
+	limit := min(stopTime, patience(stopIn, final))
+	calls := make([]func(context.Context) (func(), error), len(all))
+	for n, s := range all {
+		calls[n] = func(ctx context.Context) (func(), error) {
+			if s.container.ID == "" {
+				return nil, d.ECS.StopTask(ctx, ci, s.task.ARN, reason)
+			}
+			// Docker answers once the container has ended, and some versions kill
+			// it when they are no longer listened to (moby issue 45731). How it
+			// ends is seen by later passes.
+			return nil, d.Docker.Stop(context.WithoutCancel(ctx), s.container.ID, timeout)
+		}
+	}
+	errs := duty.Together(ctx, limit, calls...)
+	for n, s := range all {
+		if s.container.ID != "" && errors.Is(errs[n], duty.ErrNoAnswer) {
+			errs[n] = nil
+		}
+		if errs[n] != nil {
+			continue
+		}
+		if _, told := p.Stops[s.key()]; !told {
+			what := s.task.name()
+			if s.container.ID != "" {
+				what += ", container " + s.container.Labels[facts.LabelContainerName]
+			}
+			d.note("told to stop: %s", what)
+		}
+		mark(&p.Stops, s.key(), d.Clock.Now().Wall.UTC().Round(0))
+	}
+	return errs
 }
 
 // undo makes the instance ACTIVE again, if it was we who drained it, once the
 // node is well.
-func (d *Duty) undo(ctx context.Context, ci facts.ContainerInstance, now facts.Moment) (duty.Outcome, error) {
+func (d *Duty) undo(ctx context.Context) (duty.Outcome, error) {
 	p := d.plan
 	if !p.Undoing {
 		p.Undoing = true
-		p.note(now, "no notice stands any longer")
+		d.note("no notice stands any longer")
 	}
 	end := func(format string, args ...any) (duty.Outcome, error) {
-		p.note(now, format, args...)
-		p.EndedAt, p.Outcome = now, p.Milestones[len(p.Milestones)-1].What
+		d.note(format, args...)
+		p.EndedAt, p.Outcome = d.Clock.Now(), p.Milestones[len(p.Milestones)-1].What
 		d.Drained.Set("")
 		return duty.Outcome{Summary: p.Outcome}, nil
 	}
 	switch at, _ := d.Identity.Get(); {
 	case p.Adopted:
 		return end("the instance stays DRAINING: somebody else has set it")
-	case !p.Asked:
-		return end("nothing is to be undone: DRAINING was never set")
+	case !p.Tried:
+		return end("nothing is to be undone: DRAINING was never asked for")
 	case at.IsZero():
-		return duty.Outcome{}, duty.WaitingFor("the identity of the node, before it is ACTIVE again")
-	case !ci.Registered():
-		return end("the node is not registered: nothing is to be undone")
+		return duty.Outcome{Again: soon}, duty.WaitingFor("the identity of the node, before it is ACTIVE again")
 	}
-	state, err := d.ECS.State(ctx, ci)
-	if errors.Is(err, facts.ErrAbsent) {
-		return end("ECS does not know the instance any longer")
-	}
+	out := duty.Outcome{Again: soon}
+	state, err := d.ECS.State(ctx, p.Container)
 	if err == nil && state.Status == facts.StatusDraining {
-		if err = d.ECS.SetState(ctx, ci, facts.StatusActive); err == nil {
-			state, err = d.ECS.State(ctx, ci)
+		// Whatever comes of it: a notice that comes now asks anew.
+		p.Asked, p.Verified = false, false
+		if err = d.ECS.SetState(ctx, p.Container, facts.StatusActive); err == nil {
+			state, err = d.ECS.State(ctx, p.Container)
 		}
 	}
-	if err != nil {
-		return duty.Outcome{}, err
-	}
-	if state.Status == facts.StatusDraining {
-		return duty.Outcome{Again: soon}, errors.New("cannot undo the drain: ECS says DRAINING after ACTIVE was asked for")
+	switch {
+	case errors.Is(err, facts.ErrAbsent):
+		return end("ECS does not know the instance any longer")
+	case err != nil:
+		return out, err
+	case state.Status == facts.StatusDraining:
+		return out, errors.New("cannot undo the drain: ECS says DRAINING after ACTIVE was asked for")
 	}
 	return end("ECS says %s: the drain is undone", state.Status)
 }
 
-func (d *Duty) summary(now facts.Moment, first, last []task) string {
-	p := d.plan
+func (d *Duty) summary(first, last []task) string {
+	p, now := d.plan, d.Clock.Now()
 	clock := "no deadline"
 	if left, bounded := p.Left(now); bounded && left > 0 {
 		clock = left.Round(time.Second).String() + " left"

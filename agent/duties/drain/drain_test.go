@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,7 @@ type running struct {
 
 // aws is ECS, its agent, Docker and Auto Scaling around one node.
 type aws struct {
+	mu       sync.Mutex
 	status   string
 	tasks    []*running
 	ecsErr   error
@@ -66,6 +68,8 @@ func (a *aws) count(call string) (n int) {
 }
 
 func (a *aws) SetState(_ context.Context, ci facts.ContainerInstance, status string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.call("SetState %s", status)
 	switch {
 	case a.ecsErr != nil:
@@ -85,11 +89,15 @@ func (a *aws) SetState(_ context.Context, ci facts.ContainerInstance, status str
 }
 
 func (a *aws) State(context.Context, facts.ContainerInstance) (facts.InstanceState, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.call("State")
 	return facts.InstanceState{Status: a.status}, errors.Join(a.ecsErr, a.stateErr)
 }
 
 func (a *aws) Find(context.Context, string, string, string) (facts.ContainerInstance, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.call("Find")
 	return facts.ContainerInstance{ARN: arn, Cluster: "web"}, a.ecsErr
 }
@@ -119,11 +127,15 @@ func (a *aws) list() (all []facts.Task) {
 }
 
 func (a *aws) Tasks(context.Context, facts.ContainerInstance) ([]facts.Task, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.call("Tasks")
 	return a.list(), a.ecsErr
 }
 
 func (a *aws) StopTask(_ context.Context, _ facts.ContainerInstance, arn, _ string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.call("StopTask %s", arn)
 	for _, t := range a.tasks {
 		if t.ARN == arn && t.stopping.IsZero() && a.ecsErr == nil {
@@ -134,6 +146,8 @@ func (a *aws) StopTask(_ context.Context, _ facts.ContainerInstance, arn, _ stri
 }
 
 func (a *aws) Services(_ context.Context, _ facts.ContainerInstance, names []string) (all []facts.Service, _ error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, name := range names {
 		all = append(all, facts.Service{Name: name, MinimumHealthyPercent: 100, MaximumPercent: 100})
 	}
@@ -143,6 +157,8 @@ func (a *aws) Services(_ context.Context, _ facts.ContainerInstance, names []str
 type agent struct{ *aws }
 
 func (a agent) Tasks(context.Context) (all []facts.Task, _ error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, t := range a.list() {
 		t.Group = "" // introspection does not tell
 		all = append(all, t)
@@ -153,6 +169,8 @@ func (a agent) Tasks(context.Context) (all []facts.Task, _ error) {
 type engine struct{ *aws }
 
 func (e engine) Containers(context.Context) (all []facts.Container, _ error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, t := range e.tasks {
 		for _, name := range t.containers() {
 			if t.up(name) {
@@ -165,7 +183,9 @@ func (e engine) Containers(context.Context) (all []facts.Container, _ error) {
 	return all, nil
 }
 
-func (e engine) Stop(ctx context.Context, id string, timeout time.Duration) error {
+func (e engine) Stop(_ context.Context, id string, timeout time.Duration) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.call("Stop %s", id)
 	for _, t := range e.tasks {
 		name, ok := strings.CutPrefix(id, t.ARN+"/")
@@ -179,19 +199,29 @@ func (e engine) Stop(ctx context.Context, id string, timeout time.Duration) erro
 		switch {
 		case t.restarts && t.signals[name] < 3:
 		case t.deaf:
-			t.dead[name] = time.Now().Add(timeout)
+			if _, told := t.dead[name]; !told { // each stop kills in its own time
+				t.dead[name] = time.Now().Add(timeout)
+			}
 		default:
 			t.dead[name] = time.Now().Add(t.leaves)
 		}
-		if t.up(name) { // docker stop waits
-			<-ctx.Done()
-			return ctx.Err()
+		if !t.up(name) {
+			return nil
 		}
+		wait := timeout // docker stop waits, and kills
+		if at, told := t.dead[name]; told {
+			wait = time.Until(at)
+		}
+		e.mu.Unlock()
+		defer e.mu.Lock()
+		time.Sleep(min(wait, time.Minute))
 	}
 	return nil
 }
 
 func (a *aws) Group(context.Context, string, string) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.hook == nil {
 		return "", facts.ErrAbsent
 	}
@@ -199,15 +229,21 @@ func (a *aws) Group(context.Context, string, string) (string, error) {
 }
 
 func (a *aws) HookTimeout(context.Context, string, string, string) (time.Duration, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return a.hook.timeout, nil
 }
 
 func (a *aws) Heartbeat(context.Context, string, string, string, string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.hook.beats++
 	return nil
 }
 
 func (a *aws) Complete(_ context.Context, _, _, name, _ string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.call("Complete %s", name)
 	if a.hook.done {
 		return facts.ErrAbsent
@@ -256,6 +292,7 @@ func onNode(t *testing.T, tasks []*running, f func(t *testing.T, r *rig)) {
 		r.restart()
 		r.notice()
 		f(t, r)
+		time.Sleep(2 * time.Minute) // stops under way end
 	})
 }
 
@@ -281,9 +318,11 @@ func (r *rig) restart() {
 
 // notice makes these notices stand, and no others.
 func (r *rig) notice(all ...facts.Standing) {
-	i := facts.Interruption{Standing: all, Known: true, Drain: len(all) > 0}
+	i := facts.Interruption{Standing: all, Drain: len(all) > 0}
 	for _, s := range all {
-		i.Deadline, i.Hard, i.Force = s.Until, s.Hard, s.Force
+		if i.Deadline, i.Hard = s.Until, s.Hard; s.Hard || s.Force {
+			i.StopBy = s.Until
+		}
 	}
 	r.interruption.Set(i)
 }
@@ -318,6 +357,7 @@ func (r *rig) passes(d time.Duration) {
 		}
 		if !time.Now().Add(pause).Before(end) {
 			time.Sleep(time.Until(end))
+			synctest.Wait()
 			return
 		}
 		time.Sleep(pause)
@@ -372,7 +412,7 @@ func TestADrainFromBeginningToEnd(t *testing.T) {
 	onNode(t, []*running{service(20 * time.Second), shipper()}, func(t *testing.T, r *rig) {
 		r.notice(r.spot(2 * time.Minute))
 		r.passes(time.Millisecond)
-		if r.aws.calls[1] != "SetState DRAINING" || r.aws.status != facts.StatusDraining {
+		if slices.Index(r.aws.calls, "SetState DRAINING") > 2 || r.aws.status != facts.StatusDraining {
 			t.Errorf("first was asked %q", r.aws.calls)
 		}
 		r.passes(15 * time.Second)
@@ -525,7 +565,7 @@ func TestADrainIsUndone(t *testing.T) {
 			r.restart()
 		}, facts.StatusActive, "ECS says ACTIVE: the drain is undone"},
 		"somebody else had set it": {func(r *rig) { r.aws.status = facts.StatusDraining }, func(*rig) {}, facts.StatusDraining, "stays DRAINING"},
-		"ECS was never reached":    {func(r *rig) { r.aws.ecsErr = facts.ErrUnavailable }, func(*rig) {}, facts.StatusActive, "DRAINING was never set"},
+		"ECS was never reached":    {func(r *rig) { r.aws.ecsErr = facts.ErrUnavailable }, func(r *rig) { r.aws.ecsErr = nil }, facts.StatusActive, "ECS says ACTIVE: the drain is undone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onNode(t, nil, func(t *testing.T, r *rig) {
@@ -555,7 +595,7 @@ func TestNothingIsUndoneBeforeAllIsKnownAndTheNodeIsWell(t *testing.T) {
 		r.boot, r.since = "second", time.Now()
 		r.restart()
 		r.identity.Set(time.Time{})
-		r.interruption.Set(facts.Interruption{})
+		r.interruption.Set(facts.Interruption{Silent: []string{facts.NoticeSpot}})
 		r.passes(time.Minute)
 		if r.aws.status != facts.StatusDraining || !errors.Is(r.err, duty.ErrNotReady) {
 			t.Errorf("ECS says %s, %v", r.aws.status, r.err)
@@ -662,7 +702,7 @@ func TestTheLifecycleHookWaitsForTasksAndIsCompleted(t *testing.T) {
 			r.aws.hook = &hook{timeout: time.Minute}
 			r.notice(terminated(r, 15*time.Minute))
 			r.passes(4 * time.Minute)
-			if r.aws.hook.beats < 10 || r.aws.hook.beats > 13 || r.aws.hook.done {
+			if r.aws.hook.beats < 7 || r.aws.hook.beats > 9 || r.aws.hook.done {
 				t.Errorf("%+v", r.aws.hook)
 			}
 			r.passes(2 * time.Minute)
@@ -741,6 +781,205 @@ func TestECSIsNotAskedForTasksInEveryPass(t *testing.T) {
 		r.passes(time.Minute)
 		if n := r.aws.count("Tasks"); n < 10 || n > 14 {
 			t.Errorf("asked %d times in a minute", n)
+		}
+	})
+}
+
+// ill makes calls of one kind get no answer.
+type ill struct {
+	*aws
+	docker, ecs, stop bool
+}
+
+func hang(ctx context.Context, is bool) error {
+	if !is {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (i ill) SetState(ctx context.Context, ci facts.ContainerInstance, status string) error {
+	return errors.Join(hang(ctx, i.ecs), i.aws.SetState(ctx, ci, status))
+}
+
+func (i ill) State(ctx context.Context, ci facts.ContainerInstance) (facts.InstanceState, error) {
+	if err := hang(ctx, i.ecs); err != nil {
+		return facts.InstanceState{}, err
+	}
+	return i.aws.State(ctx, ci)
+}
+
+func (i ill) Tasks(ctx context.Context, ci facts.ContainerInstance) ([]facts.Task, error) {
+	if err := hang(ctx, i.ecs); err != nil {
+		return nil, err
+	}
+	return i.aws.Tasks(ctx, ci)
+}
+
+func (i ill) StopTask(ctx context.Context, ci facts.ContainerInstance, arn, reason string) error {
+	if err := hang(ctx, i.ecs || i.stop); err != nil {
+		return err
+	}
+	return i.aws.StopTask(ctx, ci, arn, reason)
+}
+
+type illEngine struct {
+	engine
+	ill bool
+}
+
+func (e illEngine) Containers(ctx context.Context) ([]facts.Container, error) {
+	if err := hang(ctx, e.ill); err != nil {
+		return nil, err
+	}
+	return e.engine.Containers(ctx)
+}
+
+func TestWhatGetsNoAnswerTakesNoTimeFromTasks(t *testing.T) {
+	for name, c := range map[string]struct{ ecs, stop, docker bool }{
+		"ECS hangs": {ecs: true}, "only StopTask hangs": {stop: true}, "Docker hangs": {docker: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tasks []*running
+			for range 45 {
+				tasks = append(tasks, standalone("batch", 5*time.Second))
+			}
+			onNode(t, tasks, func(t *testing.T, r *rig) {
+				r.duty.ECS = ill{r.aws, c.docker, c.ecs, c.stop}
+				r.duty.Docker = illEngine{engine{r.aws}, c.docker}
+				r.notice(r.spot(2 * time.Minute))
+				r.passes(115 * time.Second)
+				for i, task := range tasks {
+					if c.docker && task.stopping.IsZero() || !c.docker && task.signals["main"] == 0 {
+						t.Fatalf("task %d was never told: %q", i, r.aws.calls[max(0, len(r.aws.calls)-20):])
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestANoticeDuringAnUndoIsDrainedFor(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.notice(r.operator(0))
+		r.passes(10 * time.Second)
+		r.notice()
+		r.aws.stateErr = facts.ErrUnavailable
+		r.passes(3 * time.Second)
+		r.aws.status = facts.StatusActive // it was taken, and nobody could tell
+		r.notice(r.spot(2 * time.Minute))
+		r.aws.stateErr = nil
+		r.passes(10 * time.Second)
+		if r.aws.status != facts.StatusDraining || r.record().Adopted {
+			t.Errorf("ECS says %s: %+v", r.aws.status, r.record())
+		}
+	})
+}
+
+func TestOurOwnDRAININGIsNotTakenForSomebodyElses(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.notice(r.spot(2 * time.Minute))
+		r.aws.stateErr = facts.ErrUnavailable // it was taken, and the answer is lost
+		r.passes(5 * time.Second)
+		r.aws.stateErr = nil
+		r.restart()
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(10 * time.Second)
+		r.notice()
+		r.passes(10 * time.Second)
+		if r.aws.status != facts.StatusActive {
+			t.Errorf("ECS says %s: %+v", r.aws.status, r.record())
+		}
+	})
+}
+
+func TestDRAININGThatSomebodyTakesBackIsAskedForAgain(t *testing.T) {
+	onNode(t, []*running{standalone("batch", 0)}, func(t *testing.T, r *rig) {
+		r.notice(r.operator(0))
+		r.passes(10 * time.Second)
+		r.aws.status = facts.StatusActive
+		r.passes(40 * time.Second)
+		if r.aws.status != facts.StatusDraining {
+			t.Errorf("ECS says %s", r.aws.status)
+		}
+		r.says("ECS says DRAINING", "ECS says ACTIVE: DRAINING is asked for again", "ECS says DRAINING")
+	})
+}
+
+func TestAnUndoWaitsUntilTheContainerInstanceIsKnown(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(10 * time.Second)
+		r.restart()
+		r.registration.Set(facts.ContainerInstance{})
+		r.notice()
+		r.passes(10 * time.Second)
+		if r.aws.status != facts.StatusActive {
+			t.Errorf("ECS says %s: %+v", r.aws.status, r.record())
+		}
+	})
+}
+
+func TestTasksThatComeAfterTheNodeWasDrainedAreTold(t *testing.T) {
+	onNode(t, []*running{standalone("batch", 0)}, func(t *testing.T, r *rig) {
+		late := r.aws.tasks
+		r.aws.tasks = nil
+		r.notice(r.operator(10 * time.Minute))
+		r.passes(20 * time.Second)
+		if r.record().DrainedAt == (facts.Moment{}) {
+			t.Error("an empty node is not drained")
+		}
+		r.aws.tasks = late
+		r.passes(11 * time.Minute)
+		if p := r.record(); p.DrainedAt != (facts.Moment{}) || !p.Missed {
+			t.Errorf("%+v", p)
+		}
+		r.says("the node is drained", "1 task came after the node was drained: batch", "the deadline has passed, 1 task left: batch")
+		// A later deadline is a new chance.
+		r.notice(r.operator(10 * time.Minute))
+		r.passes(time.Second)
+		if r.record().Missed {
+			t.Error("a later deadline counts as missed")
+		}
+	})
+}
+
+func TestAnInstanceThatECSDoesNotKnowIsDrainedOfWhatRuns(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.registration.Set(facts.ContainerInstance{ARN: "arn:aws:ecs:eu-west-1:123456789012:container-instance/web/gone", Cluster: "web"})
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(20 * time.Second)
+		p := r.record()
+		if p.DrainedAt == (facts.Moment{}) || r.aws.status != facts.StatusDraining {
+			t.Errorf("ECS says %s: %+v", r.aws.status, p)
+		}
+	})
+}
+
+func TestAHookThatBeginsToWaitLaterIsCompleted(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.aws.hook = &hook{timeout: time.Hour, done: true} // connection draining goes first
+		s := r.operator(15 * time.Minute)
+		s.Source, s.What = facts.NoticeAutoScaling, "Terminated"
+		r.notice(s)
+		r.passes(time.Minute)
+		r.aws.hook.done = false
+		r.passes(30 * time.Second)
+		if !r.aws.hook.done {
+			t.Errorf("%q", r.aws.calls)
+		}
+	})
+}
+
+func TestADrainedNodeAsksLittle(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.notice(r.operator(0))
+		r.passes(time.Minute)
+		before := len(r.aws.calls)
+		r.passes(10 * time.Minute)
+		if n := len(r.aws.calls) - before; n > 50 {
+			t.Errorf("%d calls in ten minutes", n)
 		}
 	})
 }

@@ -34,9 +34,14 @@ type Plan struct {
 	Deadline facts.Moment `json:"deadline,omitzero"` // as last known
 	Hard     bool         `json:"hard,omitempty"`
 
-	Asked    bool `json:"asked,omitempty"`    // DRAINING was asked for and ECS took it
+	// The container instance that is drained, as last known.
+	Container facts.ContainerInstance `json:"container_instance,omitzero"`
+
+	Tried    bool `json:"tried,omitempty"`    // we have asked for DRAINING, whatever came of it
+	Asked    bool `json:"asked,omitempty"`    // and ECS took it
 	Verified bool `json:"verified,omitempty"` // ECS says DRAINING
 	Adopted  bool `json:"adopted,omitempty"`  // it was DRAINING before: somebody else's
+	Gone     bool `json:"gone,omitempty"`     // ECS does not know the instance
 
 	Stops     map[string]time.Time `json:"stops,omitempty"`     // tasks and containers, when they were last told to stop
 	Beats     map[string]Beat      `json:"beats,omitempty"`     // of lifecycle hooks
@@ -49,8 +54,12 @@ type Plan struct {
 	EndedAt   facts.Moment `json:"ended_at,omitzero"`
 	Outcome   string       `json:"outcome,omitempty"`
 
-	Milestones []Milestone `json:"milestones"`
+	Told       map[string]bool `json:"told,omitempty"` // what is noted once
+	Milestones []Milestone     `json:"milestones"`
 }
+
+// maxMilestones bounds a record: what comes between is left out.
+const maxMilestones = 500
 
 // Milestone is something that happened in a drain.
 type Milestone struct {
@@ -75,6 +84,9 @@ func (p *Plan) note(now facts.Moment, format string, args ...any) {
 	if left, bounded := p.Left(now); bounded {
 		m.Left = left.Round(time.Millisecond)
 	}
+	if len(p.Milestones) >= maxMilestones {
+		p.Milestones = slices.Delete(p.Milestones, maxMilestones/2, maxMilestones/2+1)
+	}
 	p.Milestones = append(p.Milestones, m)
 }
 
@@ -83,6 +95,7 @@ func (p *Plan) clone() *Plan {
 	c := *p
 	c.For, c.Milestones = slices.Clone(p.For), slices.Clone(p.Milestones)
 	c.Stops, c.Beats, c.Completed = maps.Clone(p.Stops), maps.Clone(p.Beats), maps.Clone(p.Completed)
+	c.Told = maps.Clone(p.Told)
 	return &c
 }
 
@@ -141,17 +154,25 @@ func Load(files fsx.FS, name string) (*Plan, error) {
 	return p, nil
 }
 
-// loadOpen returns the newest record if its drain is not over, else nil.
-func loadOpen(files fsx.FS) (*Plan, error) {
+// loadOpen returns the newest record whose drain is not over, or nil. A record
+// that is damaged is skipped and told.
+func loadOpen(files fsx.FS) (open *Plan, err error) {
 	names, err := Records(files)
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	p, err := Load(files, names[0])
-	if err != nil || !p.Open() {
-		return nil, err
+	var errs []error
+	for _, name := range names {
+		p, err := Load(files, name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if p.Open() && open == nil {
+			open = p
+		}
 	}
-	return p, nil
+	return open, errors.Join(errs...)
 }
 
 // prune removes the oldest records.

@@ -2,13 +2,13 @@ package drain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
@@ -28,14 +28,16 @@ func (t task) name() string {
 	return t.Family + " " + id[:min(8, len(id))]
 }
 
-// seen is what is there. A part that could not be asked is told in errs.
+// seen is what is there, and who has said so in this pass.
 type seen struct {
-	tasks  []task
-	ecs    bool // ECS has answered
-	agent  bool // its agent has
-	docker bool
-	errs   error
+	tasks              []task
+	ecs, agent, docker bool
+	errs               []error
 }
+
+// internal begins the names of containers that the agent runs for a task's
+// network, and removes after the others: aws/amazon-ecs-agent:agent/api/task/task.go
+const internal = "~internal~ecs~"
 
 // union puts together what ECS, its agent and Docker say. ECS alone knows tasks
 // that are not here yet or no longer; only Docker knows what really runs.
@@ -55,7 +57,7 @@ func union(fromECS, fromAgent []facts.Task, containers []facts.Container) []task
 		known.Task, known.byECS = t, true
 	}
 	for _, c := range containers {
-		if !c.OfTask() {
+		if !c.OfTask() || strings.HasPrefix(c.Labels[facts.LabelContainerName], internal) {
 			continue
 		}
 		t := get(c.Labels[facts.LabelTaskARN])
@@ -71,27 +73,67 @@ func union(fromECS, fromAgent []facts.Task, containers []facts.Container) []task
 	return tasks
 }
 
-// ecsPause is how often ECS is asked while local truth has tasks: reading is
+// How often ECS is asked for tasks while local truth can be seen: reading is
 // throttled for the account, with all its nodes. AWS: AmazonECS, request-throttling
-const ecsPause = 5 * time.Second
+const (
+	ecsPause     = 5 * time.Second
+	drainedPause = 30 * time.Second
+)
 
-func (d *Duty) look(ctx context.Context, ci facts.ContainerInstance) seen {
+// look asks Docker, the agent and, where it is due, ECS, together and for at
+// most limit. What ECS said last is kept while it says nothing.
+func (d *Duty) look(ctx context.Context, limit time.Duration, more ...func(context.Context) (func(), error)) (seen, []error) {
 	var s seen
-	fromAgent, err := d.Agent.Tasks(ctx)
-	s.agent, s.errs = err == nil, err
-	containers, err := d.Docker.Containers(ctx)
-	s.docker, s.errs = err == nil, errors.Join(s.errs, err)
-	local := union(nil, fromAgent, containers)
-	if len(local) == 0 || d.askedECS.IsZero() || time.Since(d.askedECS) >= ecsPause {
-		d.askedECS = time.Now()
-		d.fromECS, d.ecsErr = nil, nil
-		if ci.Registered() {
-			d.fromECS, d.ecsErr = d.ECS.Tasks(ctx, ci)
-		}
+	var fromAgent []facts.Task
+	var containers []facts.Container
+	ask := d.ecsDue()
+	calls := []func(context.Context) (func(), error){
+		func(ctx context.Context) (func(), error) {
+			all, err := d.Docker.Containers(ctx)
+			return func() { containers, s.docker = all, err == nil }, err
+		},
+		func(ctx context.Context) (func(), error) {
+			all, err := d.Agent.Tasks(ctx)
+			return func() { fromAgent, s.agent = all, err == nil }, err
+		},
 	}
-	s.ecs, s.errs = d.ecsErr == nil, errors.Join(s.errs, d.ecsErr)
-	s.tasks = union(d.fromECS, fromAgent, containers)
-	return s
+	if ask {
+		d.askedECS = time.Now()
+		d.ecsErr = fmt.Errorf("%w: ECS gives no answer", facts.ErrUnavailable)
+		ci := d.plan.Container
+		calls = append(calls, func(ctx context.Context) (func(), error) {
+			all, err := d.ECS.Tasks(ctx, ci)
+			return func() {
+				if d.ecsErr = err; err == nil {
+					d.fromECS, d.heardECS = all, true
+				}
+			}, err
+		})
+	}
+	errs := duty.Together(ctx, limit, append(calls, more...)...)
+	s.ecs = d.heardECS && d.ecsErr == nil && d.plan.Container.Registered()
+	s.errs = errs[:len(calls)]
+	local := union(nil, fromAgent, containers)
+	fromECS := d.fromECS
+	if !s.ecs { // only what it said of tasks that are there
+		fromECS = slices.DeleteFunc(slices.Clone(fromECS), func(t facts.Task) bool {
+			return !slices.ContainsFunc(local, func(l task) bool { return l.ARN == t.ARN })
+		})
+	}
+	s.tasks = union(fromECS, fromAgent, containers)
+	if len(local) == 0 && d.hadLocal {
+		d.askedECS = time.Time{} // what ECS still has of it counts now
+	}
+	d.hadLocal = len(local) > 0
+	return s, errs[len(calls):]
+}
+
+func (d *Duty) ecsDue() bool {
+	pause := ecsPause
+	if d.plan.DrainedAt != (facts.Moment{}) {
+		pause = drainedPause
+	}
+	return d.plan.Container.Registered() && (d.askedECS.IsZero() || time.Since(d.askedECS) >= pause)
 }
 
 // certain reports whether what is not seen is not there.
@@ -132,21 +174,28 @@ func (s stop) key() string {
 // agent may have started it anew, by its restart policy.
 const repeatStop = 5 * time.Second
 
-// stops decides what is to be stopped now. left is the time until the deadline,
-// where there is one; final: what is left then is killed by others, or is to be
-// stopped all the same.
-func (c Config) stops(first []task, left time.Duration, bounded, final, ecs bool) (all []stop) {
+// forced reports whether everything that is left is to be stopped.
+func (c Config) forced(stopIn time.Duration, final bool) bool {
+	return final && stopIn <= time.Duration(c.StopBefore)
+}
+
+// stops decides which tasks are to be stopped through ECS now, and which
+// containers through Docker. left is the time until the deadline, stopIn until
+// what is left must have been told; bounded and final say whether there is such
+// a time.
+func (c Config) stops(first []task, left time.Duration, bounded bool, stopIn time.Duration, final bool) (all []stop) {
 	for _, t := range first {
-		forced := bounded && final && left <= time.Duration(c.StopBefore)
 		asked := t.standalone() && c.policy(t.Family) == Stop && (!bounded || left <= time.Duration(c.StopStandalone))
-		switch {
-		case !forced && !asked:
-		case forced && (!ecs || left <= time.Duration(c.StopBefore)/2):
-			// Also while ECS answers: a task that is being taken off its load
-			// balancer has not had its SIGTERM yet.
-			all = append(all, c.containers(t)...)
-		case ecs && t.Desired != facts.TaskStopped:
+		if !asked && !c.forced(stopIn, final) {
+			continue
+		}
+		if t.Desired != facts.TaskStopped {
 			all = append(all, stop{task: t})
+		}
+		// Also while ECS answers: a task that is being taken off its load
+		// balancer has not had its SIGTERM yet.
+		if final && stopIn <= time.Duration(c.StopBefore)/2 {
+			all = append(all, c.containers(t)...)
 		}
 	}
 	return all

@@ -110,10 +110,9 @@ type answer struct {
 // zero: it will not. A source that has not answered since the agent started
 // stands by what it said before.
 func merge(kept []facts.Standing, answers []answer, now facts.Moment) (i facts.Interruption, again time.Duration) {
-	i.Known = true
 	for _, a := range answers {
 		if !a.answered {
-			i.Known = false
+			i.Silent = append(i.Silent, a.source)
 			for _, k := range kept {
 				if k.Source == a.source {
 					i.Standing = append(i.Standing, k)
@@ -148,11 +147,14 @@ func merge(kept []facts.Standing, answers []answer, now facts.Moment) (i facts.I
 			}
 			soon(left)
 		}
-		i.Drain, i.Force = true, i.Force || s.Force
+		i.Drain = true
 		bound(&i, s)
 	}
 	return i, again
 }
+
+// grace is what tasks are given where a notice is seen after its time.
+const grace = 30 * time.Second
 
 // stands returns a notice with when it was first seen.
 func stands(n facts.Notice, kept []facts.Standing, now facts.Moment) facts.Standing {
@@ -167,6 +169,9 @@ func stands(n facts.Notice, kept []facts.Standing, now facts.Moment) facts.Stand
 	case !n.Drain:
 	case !n.By.IsZero():
 		s.Until = s.Seen.At(n.By)
+		if s.Until.Left(s.Seen) <= 0 { // seen late: what was to happen may still come
+			s.Until = s.Seen.Add(grace)
+		}
 	case n.Cap > 0 && !n.Start.IsZero():
 		s.Until = s.Seen.At(n.Start).Add(n.Cap)
 	case n.Cap > 0:
@@ -181,6 +186,9 @@ func bound(i *facts.Interruption, s facts.Standing) {
 	if s.Until == (facts.Moment{}) {
 		return
 	}
+	if forced := s.Hard || s.Force; forced && (i.StopBy == (facts.Moment{}) || s.Until.Wall.Before(i.StopBy.Wall)) {
+		i.StopBy = s.Until
+	}
 	none := i.Deadline == (facts.Moment{})
 	if none || s.Hard && !i.Hard || s.Hard == i.Hard && s.Until.Wall.Before(i.Deadline.Wall) {
 		i.Deadline, i.Hard = s.Until, s.Hard
@@ -188,6 +196,14 @@ func bound(i *facts.Interruption, s facts.Standing) {
 }
 
 func summary(i facts.Interruption) string {
+	silent := ""
+	if len(i.Silent) > 0 {
+		silent = "; no answer yet from " + strings.Join(i.Silent, ", ")
+	}
+	return standing(i) + silent
+}
+
+func standing(i facts.Interruption) string {
 	if len(i.Standing) == 0 {
 		return "no notice"
 	}

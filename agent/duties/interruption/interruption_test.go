@@ -96,7 +96,7 @@ func TestTheEarliestHardDeadlineRules(t *testing.T) {
 				if i.Deadline != (facts.Moment{}) {
 					left = i.Deadline.Left(r.Now())
 				}
-				if left != c.left || i.Hard != c.hard || i.Drain != c.drain || !i.Known {
+				if left != c.left || i.Hard != c.hard || i.Drain != c.drain || len(i.Silent) > 0 {
 					t.Errorf("left %v: %+v", left, i)
 				}
 			})
@@ -142,11 +142,11 @@ func TestASourceThatDoesNotAnswerStandsByWhatItSaid(t *testing.T) {
 		r.restart()
 		r.other.Set(nil) // instance metadata is ill
 		i := r.pass()
-		if !i.Drain || i.Known || i.Deadline.Left(r.Now()) != time.Minute {
+		if !i.Drain || len(i.Silent) != 1 || i.Deadline.Left(r.Now()) != time.Minute {
 			t.Errorf("%+v", i)
 		}
 		r.spot.Set(nil)
-		if i := r.pass(); i.Drain || !i.Known || len(i.Standing) != 0 {
+		if i := r.pass(); i.Drain || len(i.Silent) > 0 || len(i.Standing) != 0 {
 			t.Errorf("%+v", i)
 		}
 	})
@@ -188,5 +188,36 @@ func TestARecordThatIsDamagedKeepsNothingFromDraining(t *testing.T) {
 			t.Errorf("%+v", i)
 		}
 		r.pass() // told once: the file is whole again
+	})
+}
+
+func TestWhatIsForcedKeepsItsOwnDeadline(t *testing.T) {
+	inNode(t, func(t *testing.T, r *rig) {
+		forced, soft := operator(2*time.Hour), operator(15*time.Minute)
+		forced.Force, soft.What = true, "another"
+		r.spot.Set(nil)
+		r.other.Set([]facts.Notice{forced, soft})
+		i := r.pass()
+		if i.Deadline.Left(r.Now()) != 15*time.Minute || i.StopBy.Left(r.Now()) != 2*time.Hour {
+			t.Errorf("%+v", i)
+		}
+		r.spot.Set([]facts.Notice{spot(time.Minute)})
+		if i = r.pass(); i.StopBy.Left(r.Now()) != time.Minute || !i.Hard {
+			t.Errorf("%+v", i)
+		}
+	})
+}
+
+func TestANoticeThatIsSeenLateLeavesTasksTheirTime(t *testing.T) {
+	inNode(t, func(t *testing.T, r *rig) {
+		r.spot.Set([]facts.Notice{spot(-time.Hour)})
+		r.other.Set(nil)
+		if left := r.pass().Deadline.Left(r.Now()); left != 30*time.Second {
+			t.Errorf("left %v", left)
+		}
+		time.Sleep(40 * time.Second)
+		if left := r.pass().Deadline.Left(r.Now()); left != -10*time.Second {
+			t.Errorf("left %v", left)
+		}
 	})
 }

@@ -87,7 +87,10 @@ func (d *Duty) ask(ctx context.Context, c Config, instance facts.Instance) ([]fa
 		if err != nil {
 			return nil, err
 		}
-		ci, _ := d.Registration.Get()
+		ci, known := d.Registration.Get()
+		if !known && strings.HasPrefix(target, warmed) {
+			return nil, duty.WaitingFor("whether the node has joined a cluster, on its way to %s", target)
+		}
 		return forAutoScaling(target, ci.Registered(), c), nil
 	case facts.NoticeMaintenance:
 		events, err := d.Metadata.Maintenance(ctx)

@@ -155,7 +155,10 @@ func TestWhatEachSourceSays(t *testing.T) {
 			[]facts.Notice{{Source: facts.NoticeAutoScaling, What: "Terminated", Drain: true, Cap: cap}},
 		},
 		"group: into a warm pool before it joined": {
-			facts.NoticeAutoScaling, func(s *source) { s.metadata.target = "Warmed:Stopped" },
+			facts.NoticeAutoScaling, func(s *source) {
+				s.metadata.target = "Warmed:Stopped"
+				s.container.Set(facts.ContainerInstance{})
+			},
 			[]facts.Notice{{Source: facts.NoticeAutoScaling, What: "Warmed:Stopped", Why: "in a warm pool, not in service"}},
 		},
 		"group: into a warm pool from service": {facts.NoticeAutoScaling, func(s *source) {
@@ -163,7 +166,10 @@ func TestWhatEachSourceSays(t *testing.T) {
 			s.container.Set(facts.ContainerInstance{ARN: "arn:aws:ecs:x", Cluster: "web"})
 		}, []facts.Notice{{Source: facts.NoticeAutoScaling, What: "Warmed:Stopped", Drain: true, Cap: cap}}},
 		"group: terminated in a warm pool": {
-			facts.NoticeAutoScaling, func(s *source) { s.metadata.target = "Warmed:Terminated" },
+			facts.NoticeAutoScaling, func(s *source) {
+				s.metadata.target = "Warmed:Terminated"
+				s.container.Set(facts.ContainerInstance{})
+			},
 			[]facts.Notice{{Source: facts.NoticeAutoScaling, What: "Warmed:Terminated", Drain: true, Cap: cap}},
 		},
 		"maintenance: none": {facts.NoticeMaintenance, func(*source) {}, nil},
@@ -215,6 +221,17 @@ func TestASourceThatDoesNotAnswerIsNeverNoNotice(t *testing.T) {
 	}
 	if now, _ := s.duty.Notices.Get(); len(before) != 1 || !slices.Equal(now, before) {
 		t.Errorf("its last word is lost: %+v", now)
+	}
+}
+
+func TestARegistrationNotReadYetIsNotTakenForNone(t *testing.T) {
+	s := newSource(t, facts.NoticeAutoScaling)
+	s.metadata.target = "Warmed:Stopped"
+	if _, err := s.duty.Reconcile(t.Context()); !errors.Is(err, duty.ErrNotReady) {
+		t.Errorf("%v", err)
+	}
+	if _, answered := s.duty.Notices.Get(); answered {
+		t.Error("it has answered")
 	}
 }
 
