@@ -24,8 +24,9 @@ VERSION ?= $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --match 'v*' --alway
 build: setup-build ## build bin/ecsnode and bin/ecsnode-sim: static, stripped, reproducible
 	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./agent/cmd/...
 
-test: setup-test ## run every test with the race detector
+test: build setup-test ## run every test with the race detector, and as root the cases on real nodes
 	@scripts/test.sh
+	@if ((EUID == 0)); then $(MAKE) --no-print-directory e2e; else echo "test: skipping the cases on real nodes (make e2e): they need root"; fi
 
 e2e: build setup-e2e ## run the cases on real nodes with systemd, Docker and dnf; needs root
 	@scripts/testnode/e2e.sh

@@ -60,6 +60,23 @@ func TestBrokenFiles(t *testing.T) {
 	}
 }
 
+func TestTheExamplesAreWell(t *testing.T) {
+	names, err := filepath.Glob("../../templates/examples/*.yaml")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d files, %v", len(names), err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := config.Merge([]strict.Layer{{Name: name, Data: data}})
+		if len(l.Problems) > 0 || !l.Config.Guard.Enabled {
+			t.Errorf("%s: guard %v, %v", name, l.Config.Guard.Enabled, l.Problems)
+		}
+	}
+}
+
 func TestTheDefaultsAreWellAndDescribed(t *testing.T) {
 	l := config.Merge(nil)
 	if len(l.Problems) > 0 {
