@@ -52,6 +52,8 @@ every type that reaches an interface, which costs tens of megabytes.
 	config, cell[Instance], cell[cluster] ─> daemonjson ─> cell[Inputs] ─┬─> units ─> restarts of docker, ecs
 	dnf (a job) ─> upgrade ─────────────────────────────> cell[Inputs] ─┘     │
 	blkid, mountinfo ─> volumes ─> cell[Volumes] ─> dockerhold ─> /run/ecsnode/docker-held.json ─> ecsnode ready docker
+	IMDS, logind, operator ─> notice × 6 ─> cell × 6 ─> interruption ─> cell[Interruption] ─> drain ─> ECS, Docker, Auto Scaling
+	drain ─> cell[Plan], /var/lib/ecsnode/drains ─> status, ecsnode drain show
 	every pass ─> Record ─> board ─> /run/ecsnode/status.json ─> ecsnode status, sd_notify
 	what has Identity, once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity
 
@@ -87,6 +89,18 @@ once boot has ended, after it has looked anew. A failure marked duty.Lasting
 is not mended by trying again, and boot does not spend its budget on it.
 
 A duty in boot never waits for a unit that is ordered after boot: it enqueues.
+
+# The end of a node
+
+Each source of notices is an entry and a cell of its own; interruption merges
+them into one fact, which says by when and how hard. Drain works off a plan on
+disk: each pass does what is due and writes down what happened. These entries
+are the daemon's alone, run from its start on, and are never held: a node that
+goes takes its tasks along, whoever looks into it.
+
+A pass of drain talks to several things of which each may hang while the clock
+runs. It makes those calls together (duty.Together), each with its own time; that
+is the only concurrency outside of the engine, and it lives in package duty.
 
 # Jobs
 
