@@ -65,7 +65,7 @@ func TestVerify(t *testing.T) {
 	verify := func(files map[string]string) (string, bool) {
 		t.Helper()
 		return analyze(t, "verify", "--man=no", "--root="+install(t, files), "multi-user.target",
-			"ecsnode.service", "ecsnode-early.service", "ecsnode-boot.service", "ecs.service", "docker.service")
+			"ecsnode.service", "ecsnode-early.service", "ecsnode-boot.service", "ecsnode-shutdown.service", "ecs.service", "docker.service")
 	}
 	files := node(t)
 	if said, ok := verify(files); !ok || said != "" {

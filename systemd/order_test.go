@@ -129,10 +129,31 @@ func TestWhoWaitsForWhom(t *testing.T) {
 		{"a daemon that does not get ready would hold the agent", "ecs.service", "ecsnode.service"},
 		{"a notice that comes while user data runs would go unseen", "ecsnode.service", "cloud-final.service"},
 		{"a notice that comes while boot runs would go unseen", "ecsnode.service", "ecsnode-boot.service"},
+		{"what only matters at the end would hold the agent", "ecs.service", "ecsnode-shutdown.service"},
+		{"what only matters at the end would hold user data", "cloud-final.service", "ecsnode-shutdown.service"},
+		{"what only matters at the end would hold the daemon", "ecsnode.service", "ecsnode-shutdown.service"},
 		{"Docker would wait for the network that is asked", "ecsnode-early.service", "cloud-config.service"},
 	} {
 		if p := o.path(c.later, c.earlier); p != nil {
 			t.Errorf("%s: %s", strings.Join(p, " -> "), c.why)
+		}
+	}
+}
+
+// Units stop in the reverse order. Each is named by the unit itself: one that is
+// not active, as an ECS agent that is held back, passes no order on.
+func TestWhatTheNodeIsEmptiedBefore(t *testing.T) {
+	t.Parallel()
+	after := load(t, node(t))["ecsnode-shutdown.service"].words("Unit.After")
+	for name, why := range map[string]string{
+		"docker.service":        "tasks are stopped by Docker",
+		"ecs.service":           "tasks are stopped by the agent",
+		"ecsnode.service":       "a drain is the daemon's",
+		"network-online.target": "a drain asks AWS",
+		"dbus.service":          "systemd is asked over D-Bus",
+	} {
+		if !slices.Contains(after, name) {
+			t.Errorf("%s may stop before ecsnode-shutdown.service has: %s", name, why)
 		}
 	}
 }

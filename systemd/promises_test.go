@@ -25,6 +25,11 @@ func TestSettings(t *testing.T) {
 		{"ecsnode-boot.service", "Service.Type", "oneshot", "what follows waits until boot has ended"},
 		{"ecsnode-boot.service", "Service.RemainAfterExit", "yes", "boot is run once"},
 		{"ecsnode-boot.service", "Service.SuccessExitStatus", "", "what boot left undone is seen"},
+		{"ecsnode-shutdown.service", "Service.Type", "oneshot", "it runs nothing until the host goes"},
+		{"ecsnode-shutdown.service", "Service.RemainAfterExit", "yes", "what is not active is not stopped"},
+		{"ecsnode-shutdown.service", "Service.ExecStart", "/usr/bin/true", "it is active without doing anything"},
+		{"ecsnode-shutdown.service", "Service.ExecStop", "/usr/bin/ecsnode shutdown", "the node is emptied before the host goes"},
+		{"ecsnode-shutdown.service", "Unit.DefaultDependencies", "", "a shutdown stops it, and waits for that"},
 		{"ecs.service", "Unit.StartLimitIntervalSec", "0", "the ECS agent is tried however long identity takes"},
 		{"ecs.service", "Service.Restart", "on-failure", "the unit's own retry stays"},
 		{"ecs.service", "Service.RestartSec", "10s", "the unit's own pause stays"},
@@ -78,7 +83,14 @@ func TestTimes(t *testing.T) {
 	if d := units["ecsnode.service"].duration(t, "Service.WatchdogSec"); d < 4*status.Heartbeat {
 		t.Errorf("ecsnode.service: WatchdogSec=%v is too close to the heartbeat of %v", d, status.Heartbeat)
 	}
+	delay := units["logind.conf"].duration(t, "Login.InhibitDelayMaxSec")
+	if d := units["ecsnode-shutdown.service"].duration(t, "Service.TimeoutStopSec") - delay; d < 10*time.Second || d > 30*time.Second {
+		t.Errorf("ecsnode-shutdown.service: TimeoutStopSec is %v over InhibitDelayMaxSec of logind, want 10s to 30s", d)
+	}
 	for _, name := range ours(t) {
+		if name == "ecsnode-shutdown.service" {
+			continue
+		}
 		// The engine gives passes in flight 10 s.
 		if d := units[name].duration(t, "Service.TimeoutStopSec"); d <= 10*time.Second || d > 30*time.Second {
 			t.Errorf("%s: TimeoutStopSec=%v, want 10s to 30s", name, d)
@@ -86,11 +98,11 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// Early, boot and the daemon run the same duties.
+// Early, boot and the daemon run the same duties, and all the same program.
 func TestOneSandbox(t *testing.T) {
 	t.Parallel()
 	apart := []string{
-		"Type", "NotifyAccess", "ExecStart", "RemainAfterExit", "Restart", "RestartSec", "WatchdogSec",
+		"Type", "NotifyAccess", "ExecStart", "ExecStop", "RemainAfterExit", "Restart", "RestartSec", "WatchdogSec",
 		"TimeoutStartSec", "TimeoutStopSec", "OOMPolicy", "OOMScoreAdjust", "MemoryMax",
 	}
 	sandbox := func(u *unit) map[string][]string {
@@ -107,7 +119,7 @@ func TestOneSandbox(t *testing.T) {
 	if len(want) < 20 {
 		t.Errorf("ecsnode.service has a sandbox of %d settings only: %v", len(want), want)
 	}
-	for _, name := range []string{"ecsnode-boot.service", "ecsnode-early.service"} {
+	for _, name := range ours(t) {
 		if diff := cmp.Diff(want, sandbox(units[name])); diff != "" {
 			t.Errorf("the sandboxes differ (- daemon, + %s):\n%s", name, diff)
 		}

@@ -83,7 +83,7 @@ func shipped(t *testing.T) map[string]string {
 			files[filepath.ToSlash(name)] = string(text)
 		}
 	}
-	for _, want := range []string{"ecsnode.service", "ecsnode-boot.service", "ecs.service.d/50-ecsnode.conf"} {
+	for _, want := range []string{"ecsnode.service", "ecsnode-boot.service", "ecsnode-shutdown.service", "ecs.service.d/50-ecsnode.conf"} {
 		if files[want] == "" {
 			t.Fatalf("%s is missing", want)
 		}
