@@ -22,8 +22,11 @@ import (
 	"github.com/ecsnode/ecsnode/agent/when"
 )
 
-// drainFile asks for a drain as long as it is there.
-const drainFile = requestsDir + "/drain.json"
+// What asks for a drain as long as it is there.
+const (
+	drainFile    = requestsDir + "/drain.json"
+	shutdownFile = requestsDir + "/shutdown.json"
+)
 
 // leaving is what sees the end of the node coming and empties it: the daemon's,
 // from its start on, also while boot is under way. It is never held: a node that
@@ -48,7 +51,10 @@ func (n *Node) leaving(files fsx.FS) []duty.Entry {
 		source(facts.NoticeAutoScaling, func(c notice.Config) when.Duration { return c.AutoScaling.Interval }),
 		source(facts.NoticeMaintenance, func(c notice.Config) when.Duration { return c.Maintenance.Interval }),
 		{
-			Duty: &notice.Operator{FS: files, File: drainFile, Config: n.noticeConfig(), Notices: n.notices[facts.NoticeOperator]},
+			Duty: &notice.Operator{
+				FS: files, File: drainFile, Shutdown: shutdownFile, BootID: n.bootID,
+				Config: n.noticeConfig(), Notices: n.notices[facts.NoticeOperator],
+			},
 			When: when.Every(10 * sec), On: []cell.Waker{n.config}, Stream: n.watch(requestsDir), Timeout: 5 * sec,
 		},
 	}
@@ -173,16 +179,19 @@ func (n *Node) Drains(max int) ([]*DrainRecord, error) {
 // AwaitDrain waits until the drain that was asked for at that time, as [Node.Drain]
 // returned it, is done or its deadline has passed, and calls tell with the
 // record whenever it says more. It reports whether the node is drained.
-func (n *Node) AwaitDrain(ctx context.Context, since time.Time, tell func(*DrainRecord)) (drained bool, err error) {
-	key := (&facts.Notice{Source: facts.NoticeOperator, What: "drain", ID: since.UTC().Truncate(time.Second).Format(time.RFC3339)}).Key()
-	asked := func(k string) bool { return k == key }
+func (n *Node) AwaitDrain(ctx context.Context, asked time.Time, tell func(*DrainRecord)) (drained bool, err error) {
+	key := facts.Notice{Source: facts.NoticeOperator, What: "drain", ID: asked.Format(time.RFC3339)}.Key()
+	return n.awaitDrain(ctx, func(k string) bool { return k == key }, tell)
+}
+
+func (n *Node) awaitDrain(ctx context.Context, isFor func(key string) bool, tell func(*DrainRecord)) (drained bool, err error) {
 	told := -1
 	for {
 		all, err := n.Drains(1)
 		if err != nil && !errors.Is(err, ErrNoDrain) {
 			return false, err
 		}
-		if len(all) > 0 && all[0].Open() && !all[0].Undoing && slices.ContainsFunc(all[0].For, asked) {
+		if len(all) > 0 && all[0].Open() && !all[0].Undoing && slices.ContainsFunc(all[0].For, isFor) {
 			p := all[0]
 			if len(p.Milestones) != told {
 				told = len(p.Milestones)
@@ -201,6 +210,42 @@ func (n *Node) AwaitDrain(ctx context.Context, since time.Time, tell func(*Drain
 		case <-time.After(applyPoll):
 		}
 	}
+}
+
+// shutdownTime is what a drain is given that the login manager does not tell of.
+const shutdownTime = 100 * time.Second
+
+// Shutdown empties the node if its host is going down, and returns once it is
+// empty or the time for it is over. A daemon that runs is asked to; without one
+// it is done here. kind says where the host goes, "" that it stays.
+func (n *Node) Shutdown(ctx context.Context, tell func(*DrainRecord)) (kind string, drained bool, err error) {
+	if n.scratch() {
+		return "", false, fmt.Errorf("shutdown works on the machine itself and not below --root %s", n.disk.Root())
+	}
+	if kind, err = n.hosts.logind.Stopping(ctx); err != nil || kind == "" {
+		return "", false, err
+	}
+	by := time.Now().Add(shutdownTime)
+	ctx, cancel := context.WithDeadline(ctx, by.Add(5*time.Second))
+	defer cancel()
+	forShutdown := func(key string) bool { return strings.HasPrefix(key, facts.NoticeShutdown+"/") }
+	if all, err := n.Drains(1); err == nil && all[0].Open() && all[0].BootID == n.bootID && slices.ContainsFunc(all[0].For, forShutdown) &&
+		(all[0].DrainedAt != (facts.Moment{}) || all[0].Missed) {
+		return kind, !all[0].Missed, nil // the login manager has waited for it
+	}
+	if err := n.ask(shutdownFile, notice.ShutdownRequest{Kind: kind, By: by, BootID: n.bootID}); err != nil {
+		return kind, false, err
+	}
+	if running, err := n.daemonRuns(); err == nil && !running {
+		work, stop := context.WithCancel(ctx)
+		s := n.newShift(serving, n.disk, n.outside(), "", "shutdown")
+		looks := slices.DeleteFunc(slices.Clone(s.table), func(en duty.Entry) bool { return en.Changes })
+		done := make(chan struct{})
+		go func() { defer close(done); s.engine.Run(work, looks) }()
+		defer func() { stop(); <-done }()
+	}
+	drained, err = n.awaitDrain(ctx, forShutdown, tell)
+	return kind, drained, err
 }
 
 // drainStatus is the drain under way, or nil.

@@ -43,13 +43,7 @@ With --wait: exit status 0 drained, 1 not by the deadline.`,
 			if !wait {
 				return nil
 			}
-			told := 0
-			drained, err := n.AwaitDrain(cmd.Context(), asked, func(p *node.DrainRecord) {
-				for _, m := range p.Milestones[min(told, len(p.Milestones)):] {
-					fmt.Fprintf(a.out, "+%.1fs  %s\n", m.At.Sub(p.Began.Wall).Seconds(), status.Printable(m.What))
-				}
-				told = len(p.Milestones)
-			})
+			drained, err := n.AwaitDrain(cmd.Context(), asked, a.tellDrain())
 			if err != nil {
 				return err
 			}
@@ -65,6 +59,45 @@ With --wait: exit status 0 drained, 1 not by the deadline.`,
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the node is drained and say what happens")
 	cmd.AddCommand(a.drainShowCommand())
 	return cmd
+}
+
+// tellDrain prints what is new in a record.
+func (a *app) tellDrain() func(*node.DrainRecord) {
+	told := 0
+	return func(p *node.DrainRecord) {
+		for _, m := range p.Milestones[min(told, len(p.Milestones)):] {
+			fmt.Fprintf(a.out, "+%.1fs  %s\n", m.At.Sub(p.Began.Wall).Seconds(), status.Printable(m.What))
+		}
+		told = len(p.Milestones)
+	}
+}
+
+func (a *app) shutdownCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "shutdown",
+		Short: "Empty the node if the host is going down (ecsnode-shutdown.service)",
+		Long: `shutdown empties the node if the service manager is stopping, and returns once it
+is empty or the time for it is over. While the host stays it does nothing.
+
+Exit status: 0 empty, or the host stays, 1 not empty in time.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			n, err := a.node()
+			if err != nil {
+				return err
+			}
+			kind, drained, err := n.Shutdown(cmd.Context(), a.tellDrain())
+			switch {
+			case err != nil:
+				return err
+			case kind == "":
+				fmt.Fprintln(a.out, "the host stays: nothing is to be done")
+			case !drained:
+				return exit{code: 1}
+			}
+			return nil
+		},
+	}
 }
 
 func (a *app) drainShowCommand() *cobra.Command {

@@ -261,7 +261,7 @@ func TestTheRequestOfAnOperator(t *testing.T) {
 	}
 	config := cell.New(func(a, b notice.Config) bool { return false })
 	config.Set(notice.Default())
-	d := &notice.Operator{FS: disk, File: file, Config: config, Notices: notices()}
+	d := &notice.Operator{FS: disk, File: file, Shutdown: "/requests/shutdown.json", BootID: "b", Config: config, Notices: notices()}
 	pass := func() ([]facts.Notice, error) {
 		_, err := d.Reconcile(t.Context())
 		all, _ := d.Notices.Get()
@@ -304,6 +304,19 @@ func TestTheRequestOfAnOperator(t *testing.T) {
 	}
 	if all, err := pass(); err != nil || len(all) != 0 {
 		t.Errorf("%+v, %v", all, err)
+	}
+	for boot, want := range map[string]int{"b": 1, "another": 0} {
+		data, err := json.Marshal(notice.ShutdownRequest{Kind: "reboot", By: noon, BootID: boot})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := disk.WriteFile("/requests/shutdown.json", data, fsx.How{Mode: 0o600}); err != nil {
+			t.Fatal(err)
+		}
+		all, err := pass()
+		if err != nil || len(all) != want || want > 0 && (!all[0].Hard || all[0].What != "reboot" || !all[0].By.Equal(noon)) {
+			t.Errorf("a shutdown asked for in boot %s: %+v, %v", boot, all, err)
+		}
 	}
 }
 

@@ -23,12 +23,23 @@ type Request struct {
 	Why      string        `json:"why,omitempty"`
 }
 
-// Operator is the duty that reads an operator's request.
+// ShutdownRequest is what `ecsnode shutdown` asks for: that the node is empty
+// before the host goes down. It counts in the boot that it was made in.
+type ShutdownRequest struct {
+	Kind   string    `json:"kind"` // reboot, poweroff, halt, kexec
+	By     time.Time `json:"by"`
+	BootID string    `json:"boot_id"`
+}
+
+// Operator is the duty that reads what is asked for on the host: an operator's
+// drain, and that of a shutdown which the login manager does not tell of.
 type Operator struct {
-	FS      fsx.FS
-	File    string
-	Config  cell.Reader[Config]
-	Notices *cell.Cell[[]facts.Notice]
+	FS       fsx.FS
+	File     string // of a Request
+	Shutdown string // of a ShutdownRequest
+	BootID   string
+	Config   cell.Reader[Config]
+	Notices  *cell.Cell[[]facts.Notice]
 }
 
 // Name implements duty.Duty.
@@ -40,26 +51,42 @@ func (d *Operator) Reconcile(context.Context) (duty.Outcome, error) {
 	if !ok {
 		return duty.Outcome{}, duty.WaitingFor("the configuration has not been read yet")
 	}
-	data, err := d.FS.ReadFile(d.File)
-	if errors.Is(err, fs.ErrNotExist) {
-		d.Notices.Set(nil)
-		return duty.Outcome{Summary: summary(nil)}, nil
-	}
+	var all []facts.Notice
 	var r Request
-	if err == nil {
-		err = json.Unmarshal(data, &r)
-	}
+	var goes ShutdownRequest
+	asked, err := read(d.FS, d.File, &r)
 	if err != nil {
 		// Whoever asked wanted a drain; a node that has begun one goes on.
 		return duty.Outcome{}, fmt.Errorf(`cannot read the request to drain in %s: %w. "ecsnode undrain" removes it`, d.File, err)
 	}
-	n := facts.Notice{
-		Source: facts.NoticeOperator, What: "drain", ID: stamp(r.At), Drain: true, Why: r.Why, Force: r.Force,
-		Cap: time.Duration(c.SoftCap),
+	if asked {
+		n := facts.Notice{
+			Source: facts.NoticeOperator, What: "drain", ID: stamp(r.At), Drain: true, Why: r.Why, Force: r.Force,
+			Cap: time.Duration(c.SoftCap),
+		}
+		if r.Deadline > 0 {
+			n.Cap = r.Deadline
+		}
+		all = append(all, n)
 	}
-	if r.Deadline > 0 {
-		n.Cap = r.Deadline
+	down, err := read(d.FS, d.Shutdown, &goes)
+	if down && err == nil && goes.BootID == d.BootID {
+		all = append(all, facts.Notice{
+			Source: facts.NoticeShutdown, What: goes.Kind, ID: "asked " + stamp(goes.By), Drain: true, By: goes.By.UTC().Round(0), Hard: true,
+		})
 	}
-	d.Notices.Set([]facts.Notice{n})
-	return duty.Outcome{Summary: summary([]facts.Notice{n})}, nil
+	d.Notices.Set(all)
+	return duty.Outcome{Summary: summary(all)}, err
+}
+
+// read reports whether a request is there.
+func read(files fsx.FS, name string, request any) (there bool, err error) {
+	data, err := files.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, request)
+	}
+	return err == nil, err
 }
