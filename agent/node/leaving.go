@@ -230,8 +230,8 @@ func (n *Node) Shutdown(ctx context.Context, tell func(*DrainRecord)) (kind stri
 	defer cancel()
 	forShutdown := func(key string) bool { return strings.HasPrefix(key, facts.NoticeShutdown+"/") }
 	if all, err := n.Drains(1); err == nil && all[0].Open() && all[0].BootID == n.bootID && slices.ContainsFunc(all[0].For, forShutdown) &&
-		(all[0].DrainedAt != (facts.Moment{}) || all[0].Missed) {
-		return kind, !all[0].Missed, nil // the login manager has waited for it
+		(empty(all[0]) || all[0].Missed) {
+		return kind, empty(all[0]), nil // the login manager has waited for it
 	}
 	if err := n.ask(shutdownFile, notice.ShutdownRequest{Kind: kind, By: by, BootID: n.bootID}); err != nil {
 		return kind, false, err
@@ -244,9 +244,21 @@ func (n *Node) Shutdown(ctx context.Context, tell func(*DrainRecord)) (kind stri
 		go func() { defer close(done); s.engine.Run(work, looks) }()
 		defer func() { stop(); <-done }()
 	}
-	drained, err = n.awaitDrain(ctx, forShutdown, tell)
+	waiting, enough := context.WithCancel(ctx)
+	defer enough()
+	drained, err = n.awaitDrain(waiting, forShutdown, func(p *DrainRecord) {
+		if tell(p); empty(p) {
+			enough()
+		}
+	})
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		return kind, true, nil
+	}
 	return kind, drained, err
 }
+
+// empty reports whether a host that shuts down need not wait any longer.
+func empty(p *DrainRecord) bool { return p.DrainedAt != (facts.Moment{}) || p.LetGo }
 
 // drainStatus is the drain under way, or nil.
 func (n *Node) drainStatus() *status.Drain {

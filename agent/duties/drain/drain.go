@@ -103,6 +103,7 @@ const (
 	proveTime = 30 * time.Second       // how often DRAINING is proven again
 	settle    = 5 * time.Second        // what ECS says may lag behind what it took
 	findPause = 10 * time.Second
+	hurry     = 10 * time.Second // how long an empty host that shuts down waits for ECS to take DRAINING
 )
 
 // Reconcile implements duty.Duty.
@@ -432,7 +433,7 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 	p := d.plan
 	left, bounded, stopIn, final := d.clock(i)
 	if len(first) > 0 {
-		p.EmptyAt = facts.Moment{}
+		p.EmptyAt, p.LetGo = facts.Moment{}, false
 	}
 	if len(first)+len(last) > 0 && p.DrainedAt != (facts.Moment{}) {
 		p.DrainedAt = facts.Moment{}
@@ -468,12 +469,16 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 			d.note("the deadline has passed, and what is left cannot be told")
 		}
 	}
-	if p.DrainedAt != (facts.Moment{}) {
-		for _, st := range i.Standing {
-			if st.Source == facts.NoticeShutdown {
-				d.Drained.Set(st.Key())
-			}
+	for _, st := range i.Standing {
+		empty := len(first)+len(last) == 0 && s.certain() && st.Seen.Add(hurry).Left(d.Clock.Now()) <= 0
+		if st.Source != facts.NoticeShutdown || p.DrainedAt == (facts.Moment{}) && !empty {
+			continue
 		}
+		if p.DrainedAt == (facts.Moment{}) {
+			d.once("hurry", "nothing is left: the host need not wait until ECS says DRAINING")
+			p.LetGo = true
+		}
+		d.Drained.Set(st.Key())
 	}
 	return err
 }

@@ -691,6 +691,24 @@ func TestAShutdownIsLetGoOnceTheNodeIsDrained(t *testing.T) {
 	})
 }
 
+func TestAnEmptyHostThatShutsDownDoesNotWaitForECS(t *testing.T) {
+	onNode(t, []*running{service(20 * time.Second)}, func(t *testing.T, r *rig) {
+		r.aws.ecsErr = facts.ErrUnavailable
+		r.aws.tasks[0].stopping = time.Now() // it leaves by itself
+		s := r.spot(100 * time.Second)
+		s.Source, s.What = facts.NoticeShutdown, "reboot"
+		r.notice(s)
+		r.passes(18 * time.Second)
+		if key, _ := r.drained.Get(); key != "" {
+			t.Error("let go while a task runs")
+		}
+		r.passes(5 * time.Second)
+		if key, _ := r.drained.Get(); key != s.Key() {
+			t.Errorf("%+v", r.record())
+		}
+	})
+}
+
 func TestTheLifecycleHookWaitsForTasksAndIsCompleted(t *testing.T) {
 	terminated := func(r *rig, in time.Duration) facts.Standing {
 		s := r.operator(in)

@@ -49,6 +49,7 @@ type Plan struct {
 
 	EmptyAt   facts.Moment `json:"empty_at,omitzero"`   // only what leaves last was left
 	DrainedAt facts.Moment `json:"drained_at,omitzero"` // nothing was left
+	LetGo     bool         `json:"let_go,omitempty"`    // nothing was left, and a host that shuts down need not wait for ECS
 	Missed    bool         `json:"missed,omitempty"`    // the deadline passed before
 	Undoing   bool         `json:"undoing,omitempty"`   // no notice stands any longer
 	EndedAt   facts.Moment `json:"ended_at,omitzero"`
