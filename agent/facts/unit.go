@@ -68,6 +68,9 @@ type Command struct {
 	RuntimeMax time.Duration
 	// MemoryMax bounds its memory in bytes. Zero: no bound.
 	MemoryMax uint64
+	// Journal: what it writes goes to the journal. Otherwise its end is kept for
+	// [Job.Output].
+	Journal bool
 	// NoKill: it is never sent SIGKILL, also when it ignores SIGTERM.
 	NoKill bool
 }

@@ -119,6 +119,15 @@ func attrsOf(info fs.FileInfo) attrs {
 	return a
 }
 
+// OwnerOf returns whose a file is, where its information tells.
+func OwnerOf(info fs.FileInfo) (Owner, bool) {
+	switch info.Sys().(type) {
+	case *syscall.Stat_t, Owner:
+		return attrsOf(info).owner, true
+	}
+	return Owner{}, false
+}
+
 // check refuses what WriteFile could not do exactly.
 func (h How) check(data []byte) error {
 	if len(data) > MaxRead {

@@ -31,7 +31,7 @@ const (
 // leaving is what sees the end of the node coming and empties it: the daemon's,
 // from its start on, also while boot is under way. It is never held: a node that
 // goes takes its tasks along, whoever looks into it.
-func (n *Node) leaving(files fsx.FS) []duty.Entry {
+func (n *Node) leaving(files fsx.FS, out outside) []duty.Entry {
 	sec, min := time.Second, time.Minute
 	source := func(name string, interval func(notice.Config) when.Duration) duty.Entry {
 		return duty.Entry{
@@ -82,7 +82,7 @@ func (n *Node) leaving(files fsx.FS) []duty.Entry {
 		Duty: &drain.Duty{
 			FS: files, Clock: clock{n.bootID}, Config: n.drainConfig(), Interruption: n.interruption,
 			Instance: n.instance, Cluster: n.cluster, Registration: n.registration, Identity: n.established,
-			ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling,
+			ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling, Jobs: out.manager,
 			Plan: n.plan, Drained: n.drained,
 		},
 		When: when.Every(min), On: []cell.Waker{n.interruption, n.established, n.config, n.registration, n.cluster},

@@ -60,7 +60,7 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 		},
 	}
 	if p == serving {
-		sources = append(sources, n.leaving(files)...)
+		sources = append(sources, n.leaving(files, out)...)
 	}
 	identity := []duty.Entry{
 		{

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Measures on a real node what ecsnode adds to a boot in which nothing is to be
-# upgraded, and how long ECS is away when Docker is restarted. Needs root and
+# upgraded, how long ECS is away when Docker is restarted, and how soon a notice
+# of EC2's becomes a call of ECS. Needs root and
 # bin/ (make build). Exits 1 if a budget is not kept.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
@@ -45,6 +46,31 @@ for ((i = 0; i < times; i++)); do
 	echo $(((${EPOCHREALTIME/[.,]/} - began) / 1000))
 done >"$work/$node/restart"
 
+# How long a Spot notice takes to become a call of ECS. The time begins before
+# the simulator is told, and ends when the call has reached it.
+readonly trials=50
+sim() { "$testnode/node.sh" sim "$node" "$@"; }
+asked_at() { # in microseconds
+	local at
+	at=$(sim GET 'calls?match=ecs/UpdateContainerInstancesState' | sed -n 's/^\[{"time":"\([^"]*\)".*/\1/p')
+	[[ -n $at ]] && date -d "$at" +%s%6N
+}
+# shellcheck disable=SC2317 # called by await
+is_active() { [[ $(sim GET state) =~ \"container_instance\":\{[^}]*\"status\":\"ACTIVE\" ]]; }
+sim POST apply '{lifecycle: spot}'
+sleep 10
+: >"$work/$node/notice"
+for ((i = 0; i < trials; i++)); do
+	sleep "0.$((RANDOM % 900 + 100))"
+	sim DELETE calls
+	began=${EPOCHREALTIME/[.,]/}
+	sim POST apply '{spot_interruption: {action: terminate, in: 120s}}'
+	await 10 asked_at || die "ECS is not asked after a notice"
+	echo $((($(asked_at) - began) / 1000)) >>"$work/$node/notice"
+	sim POST apply '{spot_interruption: {action: ""}}'
+	await 30 is_active || die "the drain is not undone"
+done
+
 status=0
 row() { # WHAT FILE BUDGET
 	local got
@@ -54,8 +80,19 @@ row() { # WHAT FILE BUDGET
 		status=1
 	fi
 }
+row_of_trials() {
+	local middle most
+	middle=$(sort -n "$work/$node/notice" | sed -n "$((trials / 2))p")
+	most=$(sort -n "$work/$node/notice" | tail -n 1)
+	printf '%-58s %6s ms   budget 300 ms\n' "Spot notice to UpdateContainerInstancesState, median of $trials" "$middle"
+	printf '%-58s %6s ms   budget 700 ms\n' "the same, longest" "$most"
+	if ((middle > 300 || most > 700)); then
+		status=1
+	fi
+}
 echo "median of $times on a node with systemd:"
 row "ecsnode-boot, nothing to upgrade" boot 250
 row "ecsnode-early, no volume" early
 row "restart of Docker until ECS is active and registered" restart
+row_of_trials
 exit "$status"

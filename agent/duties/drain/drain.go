@@ -70,6 +70,7 @@ type Duty struct {
 	Agent        Agent
 	Docker       Docker
 	AutoScaling  AutoScaling
+	Jobs         Jobs
 	// Plan gets the drain under way, or the last one. What it points to does not
 	// change.
 	Plan *cell.Cell[*Plan]
@@ -225,7 +226,7 @@ func (d *Duty) work(ctx context.Context, c Config, i facts.Interruption) (duty.O
 		if silent := d.silent(i); len(silent) > 0 {
 			return duty.Outcome{Again: soon}, duty.WaitingFor("%s to say that no notice stands, before the drain is undone", strings.Join(silent, ", "))
 		}
-		return d.undo(ctx)
+		return d.undo(ctx, c)
 	}
 	_, _, stopIn, final := d.clock(i)
 	limit := patience(stopIn, final)
@@ -247,6 +248,14 @@ func (d *Duty) work(ctx context.Context, c Config, i facts.Interruption) (duty.O
 	first, last := c.sort(s.tasks)
 	errs = append(errs, d.keep(), d.advance(ctx, c, i, s, first, last, known), d.lifecycle(ctx, c, i, limit))
 	d.describe(ctx, limit, first)
+	event := ""
+	if d.plan.Tried || d.plan.Adopted || known && !d.plan.Container.Registered() {
+		event = onNotice
+	}
+	d.hook(ctx, c, event, limit)
+	if d.plan.DrainedAt != (facts.Moment{}) {
+		d.hook(ctx, c, onDrained, limit)
+	}
 	out := duty.Outcome{Again: soon, Summary: d.summary(first, last)}
 	if d.plan.DrainedAt != (facts.Moment{}) {
 		out.Again = ecsPause
@@ -548,7 +557,7 @@ func (d *Duty) tell(ctx context.Context, all []stop, stopIn time.Duration, final
 
 // undo makes the instance ACTIVE again, if it was we who drained it, once the
 // node is well.
-func (d *Duty) undo(ctx context.Context) (duty.Outcome, error) {
+func (d *Duty) undo(ctx context.Context, c Config) (duty.Outcome, error) {
 	p := d.plan
 	if !p.Undoing {
 		p.Undoing = true
@@ -556,7 +565,9 @@ func (d *Duty) undo(ctx context.Context) (duty.Outcome, error) {
 	}
 	end := func(format string, args ...any) (duty.Outcome, error) {
 		d.note(format, args...)
-		p.EndedAt, p.Outcome = d.Clock.Now(), p.Milestones[len(p.Milestones)-1].What
+		p.Outcome = p.Milestones[len(p.Milestones)-1].What
+		d.hook(ctx, c, onUndrained, patience(0, false))
+		p.EndedAt = d.Clock.Now()
 		d.Drained.Set("")
 		return duty.Outcome{Summary: p.Outcome}, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -252,9 +254,31 @@ func (a *aws) Complete(_ context.Context, _, _, name, _ string) error {
 	return nil
 }
 
+// jobs is a service manager.
+type jobs struct {
+	mu  sync.Mutex
+	ran []facts.Command
+	err error
+	is  facts.Job
+}
+
+func (j *jobs) RunJob(_ context.Context, c facts.Command) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ran = append(j.ran, c)
+	return j.err
+}
+
+func (j *jobs) Job(context.Context, string) (facts.Job, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.is, nil
+}
+
 type rig struct {
 	t            *testing.T
 	aws          *aws
+	jobs         *jobs
 	disk         *fsx.Disk
 	boot         string
 	since        time.Time
@@ -285,7 +309,7 @@ func onNode(t *testing.T, tasks []*running, f func(t *testing.T, r *rig)) {
 			task.Last, task.Desired = "RUNNING", "RUNNING"
 		}
 		r := &rig{
-			t: t, aws: &aws{status: facts.StatusActive, tasks: tasks}, disk: disk, boot: "first", since: time.Now(),
+			t: t, aws: &aws{status: facts.StatusActive, tasks: tasks}, jobs: &jobs{}, disk: disk, boot: "first", since: time.Now(),
 			config: cell.New(func(a, b drain.Config) bool { return false }),
 		}
 		r.config.Set(drain.Default())
@@ -311,7 +335,7 @@ func (r *rig) restart() {
 	cluster.Set("web")
 	r.duty = &drain.Duty{
 		FS: r.disk, Clock: r, Config: r.config, Interruption: r.interruption, Instance: instance, Cluster: cluster,
-		Registration: r.registration, Identity: r.identity, ECS: r.aws, Agent: agent{r.aws}, Docker: engine{r.aws}, AutoScaling: r.aws,
+		Registration: r.registration, Identity: r.identity, ECS: r.aws, Agent: agent{r.aws}, Docker: engine{r.aws}, AutoScaling: r.aws, Jobs: r.jobs,
 		Plan: r.plan, Drained: r.drained,
 	}
 }
@@ -999,6 +1023,75 @@ func TestADrainedNodeAsksLittle(t *testing.T) {
 		if n := len(r.aws.calls) - before; n > 50 {
 			t.Errorf("%d calls in ten minutes", n)
 		}
+	})
+}
+
+func (r *rig) hook(name string, mode fs.FileMode) {
+	r.t.Helper()
+	file := path.Join(drain.HookDir, name)
+	if _, err := r.disk.MkdirAll(path.Dir(file), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := r.disk.WriteFile(file, []byte("#!/bin/sh\n"), fsx.How{Mode: mode}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestHooksAreRunOnceForEachEventAndTold(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		r.hook("notice.d/10-tell", 0o755)
+		r.hook("notice.d/20-open-to-all", 0o757)
+		r.hook("notice.d/30-no-program", 0o644)
+		r.hook("drained.d/10-tell", 0o700)
+		r.hook("undrained.d/10-tell", 0o755)
+		r.jobs.is = facts.Job{State: facts.JobRunning}
+		s := r.spot(2 * time.Minute)
+		r.notice(s)
+		for range 5 {
+			r.passes(4 * time.Second)
+			r.restart()
+			r.notice(s)
+		}
+		r.jobs.is = facts.Job{State: facts.JobEnded, Result: "timeout", ExitStatus: 143}
+		r.passes(10 * time.Second)
+		r.notice()
+		r.passes(10 * time.Second)
+		var ran []string
+		for _, c := range r.jobs.ran {
+			ran = append(ran, c.Name+" "+c.Argv[0])
+			if c.RuntimeMax != 30*time.Second || !c.Journal {
+				t.Errorf("%+v", c)
+			}
+		}
+		want := []string{
+			"hook-notice-10-tell /etc/ecsnode/hooks/notice.d/10-tell", "hook-drained-10-tell /etc/ecsnode/hooks/drained.d/10-tell",
+			"hook-undrained-10-tell /etc/ecsnode/hooks/undrained.d/10-tell",
+		}
+		if !slices.Equal(ran, want) {
+			t.Errorf("ran %q", ran)
+		}
+		env := []string{
+			"ECSNODE_EVENT=notice", "ECSNODE_NOTICES=spot/terminate/", "ECSNODE_DEADLINE=2000-01-01T00:02:00Z", "ECSNODE_SECONDS_LEFT=120",
+		}
+		if got := r.jobs.ran[0].Env; !slices.Equal(got, env) {
+			t.Errorf("environment %q", got)
+		}
+		r.says("DRAINING was asked for", "hook notice/20-open-to-all is refused: others than root may write it",
+			"hook notice/30-no-program is refused: it is not executable", "hook notice/10-tell is run", "hook drained/10-tell is run",
+			"failed: timeout, exit status 143", "hook undrained/10-tell is run")
+	})
+}
+
+func TestAHookThatCannotBeRunKeepsNothingFromDraining(t *testing.T) {
+	onNode(t, []*running{service(time.Second)}, func(t *testing.T, r *rig) {
+		r.hook("notice.d/10-tell", 0o755)
+		r.jobs.err = facts.ErrUnavailable
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(20 * time.Second)
+		if r.err != nil || r.record().DrainedAt == (facts.Moment{}) {
+			t.Errorf("%v: %+v", r.err, r.record())
+		}
+		r.says("hook notice/10-tell is not run: unavailable", "the node is drained")
 	})
 }
 

@@ -44,6 +44,7 @@ type Plan struct {
 	Gone     bool `json:"gone,omitempty"`     // ECS does not know the instance
 
 	Stops     map[string]time.Time `json:"stops,omitempty"`     // tasks and containers, when they were last told to stop
+	Hooks     map[string]string    `json:"hooks,omitempty"`     // by event and name, how they stand
 	Beats     map[string]Beat      `json:"beats,omitempty"`     // of lifecycle hooks
 	Completed map[string]string    `json:"completed,omitempty"` // lifecycle hooks, how they were completed
 
@@ -96,7 +97,7 @@ func (p *Plan) clone() *Plan {
 	c := *p
 	c.For, c.Milestones = slices.Clone(p.For), slices.Clone(p.Milestones)
 	c.Stops, c.Beats, c.Completed = maps.Clone(p.Stops), maps.Clone(p.Beats), maps.Clone(p.Completed)
-	c.Told = maps.Clone(p.Told)
+	c.Told, c.Hooks = maps.Clone(p.Told), maps.Clone(p.Hooks)
 	return &c
 }
 

@@ -99,8 +99,10 @@ func jobProperties(cmd facts.Command, output string) []systemd.Property {
 		// into the unit's file under that name and cannot read it back when it
 		// reloads, as it does in the middle of a package transaction.
 		systemd.PropExecStart(argv, false),
-		set("StandardOutputFileToAppend", output), // and standard error, which inherits it
 		set("UMask", uint32(0o077)),
+	}
+	if !cmd.Journal {
+		props = append(props, set("StandardOutputFileToAppend", output)) // and standard error, which inherits it
 	}
 	if len(cmd.Env) > 0 {
 		props = append(props, set("Environment", cmd.Env))
