@@ -81,6 +81,8 @@ mount_proc() {
 	mount -o remount,bind,ro "$root/proc/sys"
 	mount --bind "$root/proc/sys/net" "$root/proc/sys/net"
 	mount -o remount,bind,rw "$root/proc/sys/net"
+	# A curl that asks the agent before it listens may meet itself on that port.
+	echo 51678 >"$root/proc/sys/net/ipv4/ip_local_reserved_ports"
 	if [[ -e $root/proc/sysrq-trigger ]]; then
 		mount --bind /dev/null "$root/proc/sysrq-trigger"
 	fi

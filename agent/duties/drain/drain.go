@@ -125,6 +125,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	if !d.plan.Open() && !i.Drain {
 		d.Drained.Set("")
+		errs = append(errs, hold(d.FS))
 		return duty.Outcome{Summary: "the node stays"}, errors.Join(errs...)
 	}
 	d.begin(i)

@@ -1095,6 +1095,50 @@ func TestAHookThatCannotBeRunKeepsNothingFromDraining(t *testing.T) {
 	})
 }
 
+// full is a disk without room, but for what is removed from it.
+type full struct {
+	fsx.FS
+	room *int
+}
+
+func (f full) WriteFile(name string, data []byte, how fsx.How) (bool, error) {
+	if len(data) > *f.room {
+		return false, errors.New("no space left on device")
+	}
+	return f.FS.WriteFile(name, data, how)
+}
+
+func (f full) Remove(name string) (bool, error) {
+	info, err := f.FS.Stat(name)
+	if err == nil {
+		*f.room += int(info.Size())
+	}
+	return f.FS.Remove(name)
+}
+
+func TestADrainIsWrittenDownOnAFullDiskAndUndoneAfterwards(t *testing.T) {
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		room := 1 << 20
+		r.duty.FS = full{r.disk, &room}
+		r.passes(time.Minute)
+		room = 0
+		s := r.spot(100 * time.Second)
+		s.Source, s.What = facts.NoticeShutdown, "reboot"
+		r.notice(s)
+		r.passes(20 * time.Second)
+		if r.err != nil {
+			t.Errorf("%v", r.err)
+		}
+		r.boot, r.since = "second", time.Now()
+		r.restart()
+		r.notice()
+		r.passes(20 * time.Second)
+		if r.aws.status != facts.StatusActive {
+			t.Errorf("ECS says %s: %+v", r.aws.status, r.record())
+		}
+	})
+}
+
 func TestTheDefaultIsValid(t *testing.T) {
 	drain.Default().Validate(func(path, message string) { t.Errorf("%s: %s", path, message) })
 	c := drain.Default()

@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -113,16 +114,48 @@ func fileOf(p *Plan) string {
 	return path.Join(Dir, p.Began.Wall.UTC().Format("20060102T150405.000Z")+".json")
 }
 
+// write keeps a record. On a disk that is full it takes the reserve's place.
 func write(files fsx.FS, p *Plan) error {
 	data, err := json.MarshalIndent(p, "", "  ")
-	if err == nil {
-		_, err = files.MkdirAll(Dir, 0o700)
+	if err != nil {
+		return fmt.Errorf("cannot write down the drain: %w", err)
 	}
-	if err == nil {
-		_, err = files.WriteFile(fileOf(p), append(data, '\n'), fsx.How{Mode: 0o600})
+	put := func() error {
+		if _, err := files.MkdirAll(Dir, 0o700); err != nil {
+			return err
+		}
+		_, err := files.WriteFile(fileOf(p), append(data, '\n'), fsx.How{Mode: 0o600})
+		return err
+	}
+	if err = put(); err != nil {
+		if removed, _ := files.Remove(reserve); removed {
+			err = put()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write down the drain: %w", err)
+	}
+	return nil
+}
+
+// reserve holds room for a record: a drain that is nowhere written down is never
+// undone.
+const (
+	reserve     = Dir + "/reserve"
+	reserveSize = 32 << 10
+)
+
+// hold makes the reserve, as long as there is room.
+func hold(files fsx.FS) error {
+	if _, err := files.Stat(reserve); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	_, err := files.MkdirAll(Dir, 0o700)
+	if err == nil {
+		_, err = files.WriteFile(reserve, bytes.Repeat([]byte{'.'}, reserveSize), fsx.How{Mode: 0o600})
+	}
+	if err != nil {
+		return fmt.Errorf("cannot keep room for the record of a drain: %w", err)
 	}
 	return nil
 }

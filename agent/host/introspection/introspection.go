@@ -46,6 +46,9 @@ type resource struct {
 // New returns a client. It makes no request.
 func New(o Options) *Client {
 	endpoint := strings.TrimSuffix(cmp.Or(o.Endpoint, DefaultEndpoint), "/")
+	if o.Dial == nil {
+		o.Dial = dial
+	}
 	at := func(path string, maxAnswer int64) resource {
 		return resource{httpx.NewClient(httpx.Options{Dial: o.Dial, MaxAnswer: maxAnswer}), endpoint + path}
 	}
