@@ -125,8 +125,11 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	if !d.plan.Open() && !i.Drain {
 		d.Drained.Set("")
-		errs = append(errs, hold(d.FS))
-		return duty.Outcome{Summary: "the node stays"}, errors.Join(errs...)
+		out := duty.Outcome{Summary: "the node stays"}
+		if err := hold(d.FS); err != nil {
+			out.Warnings = []string{err.Error()}
+		}
+		return out, errors.Join(errs...)
 	}
 	d.begin(i)
 	before := len(d.plan.Milestones)
