@@ -26,4 +26,4 @@ has_ended logspout
 (($(seconds_left) > 0))
 [[ $(sim GET "counts?match=ecs/UpdateContainerInstancesState") == *":1}" ]]
 [[ $(sim GET "counts?match=ecs/StopTask") == *":1}" ]]
-(($(on sh -c 'ls /var/lib/ecsnode/drains | wc -l') == 1))
+(($(on sh -c 'ls /var/lib/ecsnode/drains/*.json | wc -l') == 1))
