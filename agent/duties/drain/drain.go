@@ -126,7 +126,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if !d.plan.Open() && !i.Drain {
 		d.Drained.Set("")
 		out := duty.Outcome{Summary: "the node stays"}
-		if err := hold(d.FS); err != nil {
+		if err := keepRoom(d.FS); err != nil {
 			out.Warnings = []string{err.Error()}
 		}
 		return out, errors.Join(errs...)
@@ -206,8 +206,8 @@ func (d *Duty) once(kind, format string, args ...any) {
 	}
 }
 
-// left is the time until the deadline, and stopIn that until what is left must
-// have been told to stop, as of now.
+// clock returns the time until the deadline, and that until what is left must
+// have been told to stop, as of now; bounded and final: whether there is one.
 func (d *Duty) clock(i facts.Interruption) (left time.Duration, bounded bool, stopIn time.Duration, final bool) {
 	now := d.Clock.Now()
 	left, bounded = d.plan.Left(now)
@@ -275,137 +275,6 @@ func (d *Duty) silent(i facts.Interruption) []string {
 	return slices.DeleteFunc(slices.Clone(i.Silent), func(source string) bool {
 		return !slices.ContainsFunc(d.plan.For, func(key string) bool { return strings.HasPrefix(key, source+"/") })
 	})
-}
-
-// containerInstance finds out what is to be drained in ECS. It reports whether
-// it is known, also that there is none. An agent that does not answer does not
-// keep the node from draining.
-func (d *Duty) containerInstance(ctx context.Context, limit time.Duration) (known bool, err error) {
-	p := d.plan
-	ci, published := d.Registration.Get()
-	if ci.Registered() && (!p.Gone || ci.ARN != p.Container.ARN) {
-		d.drains(ci)
-		return true, nil
-	}
-	if p.Container.Registered() && !p.Gone {
-		return true, nil
-	}
-	cluster, _ := d.Cluster.Get()
-	instance, ok := d.Instance.Get()
-	if cluster == "" || !ok {
-		if published {
-			return true, nil
-		}
-		return false, errors.New("the agent has not answered yet, and the cluster is not known")
-	}
-	if time.Since(d.found) < findPause {
-		return published, nil
-	}
-	d.found = time.Now()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	ci, err = d.ECS.Find(ctx, instance.Region, cluster, instance.ID)
-	switch {
-	case errors.Is(err, facts.ErrAbsent):
-		return true, nil // nothing to drain in ECS
-	case err != nil:
-		d.found = time.Now().Add(-findPause + soon)
-		return false, err
-	}
-	d.drains(ci)
-	return true, nil
-}
-
-// drains makes ci what is drained. Another one than before is proven anew.
-func (d *Duty) drains(ci facts.ContainerInstance) {
-	p := d.plan
-	if p.Container.ARN != ci.ARN {
-		if p.Container.Registered() {
-			d.note("the node is another container instance now: %s", ci.ARN)
-		}
-		p.Tried, p.Asked, p.Verified, p.Adopted, p.Gone = false, false, false, false, false
-		d.heardECS, d.askedECS = false, time.Time{}
-	}
-	p.Container = ci
-}
-
-// own notes that DRAINING is ours, before it is asked for, unless it is
-// somebody else's. Where ECS takes long to say, asking comes first.
-func (d *Duty) own(ctx context.Context) []error {
-	p := d.plan
-	if p.Tried || p.Adopted || !p.Container.Registered() {
-		return nil
-	}
-	tried, ci := p.clone(), p.Container
-	tried.Tried = true
-	var state facts.InstanceState
-	errs := duty.Together(ctx, stateTime,
-		func(ctx context.Context) (func(), error) {
-			s, err := d.ECS.State(ctx, ci)
-			return func() { state = s }, err
-		},
-		func(context.Context) (func(), error) { return nil, write(d.FS, tried) })
-	if errs[0] == nil && state.Status == facts.StatusDraining {
-		p.Adopted, p.Verified, d.proven = true, true, time.Now()
-		d.note("ECS says DRAINING: somebody else has set it")
-		return errs[1:]
-	}
-	p.Tried = true
-	return errs[1:]
-}
-
-// ask returns the call that makes ECS set the instance DRAINING, or that proves
-// it, if one is due.
-func (d *Duty) ask() func(context.Context) (func(), error) {
-	p := d.plan
-	if !p.Container.Registered() || p.Gone || p.Verified && time.Since(d.proven) < proveTime {
-		return nil
-	}
-	ci, take := p.Container, !p.Asked && !p.Verified
-	lost := p.Asked && !p.Verified && time.Since(d.set) > settle || p.Verified && !p.Adopted
-	return func(ctx context.Context) (func(), error) {
-		if take {
-			if err := d.ECS.SetState(ctx, ci, facts.StatusDraining); err != nil {
-				return func() { d.refused(err) }, err
-			}
-		}
-		state, err := d.ECS.State(ctx, ci)
-		return func() {
-			if take {
-				p.Asked, d.set = true, time.Now()
-				d.note("DRAINING was asked for")
-			}
-			switch {
-			case err != nil:
-				d.refused(err)
-			case state.Status == facts.StatusDraining:
-				d.proven = time.Now()
-				if !p.Verified {
-					p.Verified = true
-					d.note("ECS says DRAINING")
-				}
-			case lost: // it was taken long ago, or somebody has set it ACTIVE since
-				p.Asked, p.Verified = false, false
-				d.note("ECS says %s: DRAINING is asked for again", state.Status)
-			}
-		}, notDraining(state, err)
-	}
-}
-
-func notDraining(state facts.InstanceState, err error) error {
-	if err == nil && state.Status != facts.StatusDraining {
-		err = fmt.Errorf("cannot drain: ECS says %s after DRAINING was asked for", state.Status)
-	}
-	return err
-}
-
-// refused looks at why ECS did not do it: an instance that it does not know has
-// nothing to drain.
-func (d *Duty) refused(err error) {
-	if errors.Is(err, facts.ErrAbsent) && !d.plan.Gone {
-		d.plan.Gone, d.found = true, time.Time{}
-		d.note("ECS does not know the container instance: %v", err)
-	}
 }
 
 // describe says once which tasks are to leave, and which services cannot move
@@ -494,113 +363,6 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 		d.Drained.Set(st.Key())
 	}
 	return err
-}
-
-// stop tells tasks and containers to stop, all together, and those that still
-// run after a while again. What ECS does not take in the last moments is
-// stopped through Docker.
-func (d *Duty) stop(ctx context.Context, c Config, all []stop, stopIn time.Duration, final bool) error {
-	all = slices.DeleteFunc(slices.Clone(all), func(s stop) bool {
-		at, told := d.plan.Stops[s.key()]
-		return told && time.Since(at).Abs() < repeatStop
-	})
-	errs := d.tell(ctx, all, stopIn, final)
-	var instead []stop
-	for n, err := range errs {
-		if err != nil && all[n].container.ID == "" && c.forced(stopIn, final) {
-			instead = append(instead, c.containers(all[n].task)...)
-		}
-	}
-	return errors.Join(append(errs, d.tell(ctx, instead, stopIn, final)...)...)
-}
-
-func (d *Duty) tell(ctx context.Context, all []stop, stopIn time.Duration, final bool) []error {
-	if len(all) == 0 {
-		return nil
-	}
-	p := d.plan
-	timeout := time.Hour // nothing is killed that nobody else kills
-	if final && stopIn > 2*time.Second {
-		timeout = stopIn - time.Second
-	} else if final {
-		timeout = 30 * time.Second
-	}
-	ci, reason := p.Container, "the container instance is drained: "+strings.Join(p.For, ", ")
-	limit := min(stopTime, patience(stopIn, final))
-	calls := make([]func(context.Context) (func(), error), len(all))
-	for n, s := range all {
-		calls[n] = func(ctx context.Context) (func(), error) {
-			if s.container.ID == "" {
-				return nil, d.ECS.StopTask(ctx, ci, s.task.ARN, reason)
-			}
-			// Docker answers once the container has ended, and some versions kill
-			// it when they are no longer listened to (moby issue 45731). How it
-			// ends is seen by later passes.
-			return nil, d.Docker.Stop(context.WithoutCancel(ctx), s.container.ID, timeout)
-		}
-	}
-	errs := duty.Together(ctx, limit, calls...)
-	for n, s := range all {
-		if s.container.ID != "" && errors.Is(errs[n], duty.ErrNoAnswer) {
-			errs[n] = nil
-		}
-		if errs[n] != nil {
-			continue
-		}
-		if _, told := p.Stops[s.key()]; !told {
-			what := s.task.name()
-			if s.container.ID != "" {
-				what += ", container " + s.container.Labels[facts.LabelContainerName]
-			}
-			d.note("told to stop: %s", what)
-		}
-		mark(&p.Stops, s.key(), d.Clock.Now().Wall.UTC().Round(0))
-	}
-	return errs
-}
-
-// undo makes the instance ACTIVE again, if it was we who drained it, once the
-// node is well.
-func (d *Duty) undo(ctx context.Context, c Config) (duty.Outcome, error) {
-	p := d.plan
-	if !p.Undoing {
-		p.Undoing = true
-		d.note("no notice stands any longer")
-	}
-	end := func(format string, args ...any) (duty.Outcome, error) {
-		d.note(format, args...)
-		p.Outcome = p.Milestones[len(p.Milestones)-1].What
-		d.hook(ctx, c, onUndrained, patience(0, false))
-		p.EndedAt = d.Clock.Now()
-		d.Drained.Set("")
-		return duty.Outcome{Summary: p.Outcome}, nil
-	}
-	switch at, _ := d.Identity.Get(); {
-	case p.Adopted:
-		return end("the instance stays DRAINING: somebody else has set it")
-	case !p.Tried:
-		return end("nothing is to be undone: DRAINING was never asked for")
-	case at.IsZero():
-		return duty.Outcome{Again: soon}, duty.WaitingFor("the identity of the node, before it is ACTIVE again")
-	}
-	out := duty.Outcome{Again: soon}
-	state, err := d.ECS.State(ctx, p.Container)
-	if err == nil && state.Status == facts.StatusDraining {
-		// Whatever comes of it: a notice that comes now asks anew.
-		p.Asked, p.Verified = false, false
-		if err = d.ECS.SetState(ctx, p.Container, facts.StatusActive); err == nil {
-			state, err = d.ECS.State(ctx, p.Container)
-		}
-	}
-	switch {
-	case errors.Is(err, facts.ErrAbsent):
-		return end("ECS does not know the instance any longer")
-	case err != nil:
-		return out, err
-	case state.Status == facts.StatusDraining:
-		return out, errors.New("cannot undo the drain: ECS says DRAINING after ACTIVE was asked for")
-	}
-	return end("ECS says %s: the drain is undone", state.Status)
 }
 
 func (d *Duty) summary(first, last []task) string {

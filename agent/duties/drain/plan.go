@@ -145,8 +145,8 @@ const (
 	reserveSize = 32 << 10
 )
 
-// hold makes the reserve, as long as there is room.
-func hold(files fsx.FS) error {
+// keepRoom makes the reserve, as long as there is room for it.
+func keepRoom(files fsx.FS) error {
 	if _, err := files.Stat(reserve); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

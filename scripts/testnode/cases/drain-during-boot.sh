@@ -17,5 +17,5 @@ within 2 told
 ecs_has_started 0
 within 20 is_registered_in web
 within 3 ecs_says DRAINING
-within 5 drain_says "notice: spot" "ECS says DRAINING"
+within 5 drain_says "notice: spot" "ECS says DRAINING" "the node is drained" # not before: until then it may get tasks
 ecs_says DRAINING
