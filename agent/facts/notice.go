@@ -27,8 +27,8 @@ type Notice struct {
 	// Hard: what still runs at By is killed by others. Beyond a soft deadline
 	// nothing happens by itself.
 	Hard bool `json:"hard"`
-	// Cap bounds a soft drain, counted from when the notice was first seen;
-	// zero: it is not bounded.
+	// Cap bounds a drain where By is zero, counted from when the notice was first
+	// seen; zero: it is not bounded.
 	Cap time.Duration `json:"cap_ns,omitempty"`
 	// Force: what is left at the deadline is stopped though it is soft.
 	Force bool `json:"force,omitempty"`
@@ -44,9 +44,16 @@ func (n Notice) Key() string { return n.Source + "/" + n.What + "/" + n.ID }
 // SpotAction is what EC2 has announced for a Spot Instance.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 type SpotAction struct {
-	Action string // terminate, stop, hibernate
+	Action string // SpotTerminate, SpotStop, SpotHibernate
 	Time   time.Time
 }
+
+// Actions of a SpotAction.
+const (
+	SpotTerminate = "terminate"
+	SpotStop      = "stop"
+	SpotHibernate = "hibernate"
+)
 
 // Maintenance is an event scheduled for the instance.
 // Shape: aws/aws-node-termination-handler:pkg/ec2metadata/ec2metadata.go

@@ -33,23 +33,23 @@ const (
 // goes takes its tasks along, whoever looks into it.
 func (n *Node) leaving(files fsx.FS, out outside) []duty.Entry {
 	sec, min := time.Second, time.Minute
-	source := func(name string, interval func(notice.Config) when.Duration) duty.Entry {
+	source := func(name string) duty.Entry {
 		return duty.Entry{
 			Duty: &notice.Duty{
 				Source: name, Config: n.noticeConfig(), Metadata: n.hosts.imds,
 				Instance: n.instance, Registration: n.registration, Notices: n.notices[name],
 			},
-			When: n.every(func(c config.Config) when.Duration { return interval(c.Interruption) }),
+			When: n.asks(name),
 			On:   []cell.Waker{n.config, n.instance, n.registration}, Timeout: 5 * sec, Retry: duty.Retry{Min: sec, Max: 5 * sec},
 		}
 	}
-	spot := source(facts.NoticeSpot, func(c notice.Config) when.Duration { return c.Spot.Interval })
+	spot := source(facts.NoticeSpot)
 	spot.Core = true
 	table := []duty.Entry{
 		spot,
-		source(facts.NoticeRebalance, func(c notice.Config) when.Duration { return c.Rebalance.Interval }),
-		source(facts.NoticeAutoScaling, func(c notice.Config) when.Duration { return c.AutoScaling.Interval }),
-		source(facts.NoticeMaintenance, func(c notice.Config) when.Duration { return c.Maintenance.Interval }),
+		source(facts.NoticeRebalance),
+		source(facts.NoticeAutoScaling),
+		source(facts.NoticeMaintenance),
 		{
 			Duty: &notice.Operator{
 				FS: files, File: drainFile, Shutdown: shutdownFile, BootID: n.bootID,
@@ -87,6 +87,23 @@ func (n *Node) leaving(files fsx.FS, out outside) []duty.Entry {
 		},
 		When: when.Every(min), On: []cell.Waker{n.interruption, n.established, n.config, n.registration, n.cluster},
 		Timeout: 30 * sec, Retry: duty.Retry{Min: sec, Max: 5 * sec}, Core: true,
+	})
+}
+
+// asks is when a source in instance metadata is asked. One that is off costs
+// nothing: its inputs wake it.
+func (n *Node) asks(source string) when.Schedule {
+	return schedule(func(t time.Time) time.Time {
+		c := config.Default()
+		if e, ok := n.config.Get(); ok {
+			c = e.Config
+		}
+		instance, _ := n.instance.Get()
+		interval := c.Interruption.Interval(source, instance)
+		if interval == 0 {
+			return time.Time{}
+		}
+		return when.Every(interval).Next(t)
 	})
 }
 

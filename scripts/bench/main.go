@@ -72,11 +72,12 @@ func run(binary string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{binary: binary, root: filepath.Join(dir, "root"), world: sim.New(sim.Options{Tags: tags()})}
-	if err := b.serve(ctx, dir); err != nil {
+	b, err := newBench(ctx, binary, dir, "")
+	if err != nil {
 		return err
 	}
-	for _, measure := range []func() error{b.apply, b.ansible, b.firstFile, b.daemon} {
+	watchers := func() error { return b.watchers(ctx, dir) }
+	for _, measure := range []func() error{b.apply, b.ansible, b.firstFile, b.daemon, watchers} {
 		if err := measure(); err != nil {
 			return err
 		}
@@ -85,6 +86,15 @@ func run(binary string) error {
 		return fmt.Errorf("a figure is over its budget")
 	}
 	return nil
+}
+
+// newBench makes a world and a node below dir, with more in its configuration.
+func newBench(ctx context.Context, binary, dir, config string) (*bench, error) {
+	b := &bench{binary: binary, root: filepath.Join(dir, "root"), world: sim.New(sim.Options{Tags: tags()})}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return b, b.serve(ctx, dir, config)
 }
 
 // tags are ten, as on a usual instance.
@@ -97,7 +107,7 @@ func tags() map[string]string {
 }
 
 // serve puts the world on loopback, the API with TLS, and makes the node.
-func (b *bench) serve(ctx context.Context, dir string) error {
+func (b *bench) serve(ctx context.Context, dir, more string) error {
 	authority, err := b.world.Authority()
 	if err != nil {
 		return err
@@ -135,7 +145,7 @@ func (b *bench) serve(ctx context.Context, dir string) error {
 	b.world.SetRegistered("web")
 	config := "cluster: '{{ tag \"cluster\" }}'\n" +
 		"node_config: {files: {node.config: {tags: {include: ['app:*']}}}}\n" +
-		"ecs_agent: {introspection: \"" + agent + "\"}\n"
+		"ecs_agent: {introspection: \"" + agent + "\"}\n" + more
 	for name, content := range map[string]string{
 		"etc/ecsnode/ecsnode.yaml":         config,
 		"sys/class/dmi/id/board_asset_tag": b.world.Instance().ID,

@@ -8,14 +8,22 @@ import (
 	"github.com/ecsnode/ecsnode/agent/when"
 )
 
-// forSpot: EC2 interrupts the instance at the time it says, and hibernation has
-// begun when it is announced.
+// forSpot: EC2 interrupts the instance at the time it says. Hibernation has
+// begun when it is announced, whatever time it says.
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 func forSpot(a facts.SpotAction) []facts.Notice {
-	return []facts.Notice{{
-		Source: facts.NoticeSpot, What: a.Action, ID: stamp(a.Time), Drain: true, By: a.Time.UTC().Round(0), Hard: true,
-	}}
+	n := facts.Notice{Source: facts.NoticeSpot, What: a.Action, ID: stamp(a.Time), Drain: true, Hard: true}
+	if a.Action == facts.SpotHibernate {
+		n.Cap = hibernates
+	} else {
+		n.By = a.Time.UTC().Round(0)
+	}
+	return []facts.Notice{n}
 }
+
+// hibernates is how long processes are taken to go on once hibernation has
+// begun: memory is written to disk afterwards.
+const hibernates = 10 * time.Second
 
 func forRebalance(at time.Time, c Config, id string) []facts.Notice {
 	if c.Rebalance.Policy == Off {

@@ -10,6 +10,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/when"
 )
 
 // Metadata is instance metadata. facts.ErrAbsent is no news; any other error is
@@ -46,7 +47,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if !ok {
 		return duty.Outcome{}, duty.WaitingFor("the identity of the instance")
 	}
-	if why := d.off(c, instance); why != "" {
+	if why := off(d.Source, c, instance); why != "" {
 		d.Notices.Set(nil)
 		return duty.Outcome{Summary: why}, nil
 	}
@@ -58,14 +59,26 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	return duty.Outcome{Summary: summary(all)}, nil
 }
 
-func (d *Duty) off(c Config, instance facts.Instance) string {
+// off says why a source is not asked, or "".
+func off(source string, c Config, instance facts.Instance) string {
 	switch {
-	case (d.Source == facts.NoticeSpot || d.Source == facts.NoticeRebalance) && instance.Lifecycle == facts.OnDemand:
+	case (source == facts.NoticeSpot || source == facts.NoticeRebalance) && instance.Lifecycle == facts.OnDemand:
 		return "off: not a Spot Instance"
-	case d.Source == facts.NoticeRebalance && c.Rebalance.Policy == Off:
+	case source == facts.NoticeRebalance && c.Rebalance.Policy == Off:
 		return "off: interruption.rebalance.policy"
 	}
 	return ""
+}
+
+// Interval is how often a source in instance metadata is asked; zero: it is not.
+func (c Config) Interval(source string, instance facts.Instance) time.Duration {
+	if off(source, c, instance) != "" {
+		return 0
+	}
+	return time.Duration(map[string]when.Duration{
+		facts.NoticeSpot: c.Spot.Interval, facts.NoticeRebalance: c.Rebalance.Interval,
+		facts.NoticeAutoScaling: c.AutoScaling.Interval, facts.NoticeMaintenance: c.Maintenance.Interval,
+	}[source])
 }
 
 func (d *Duty) ask(ctx context.Context, c Config, instance facts.Instance) ([]facts.Notice, error) {

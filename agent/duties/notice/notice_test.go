@@ -120,6 +120,9 @@ func TestWhatEachSourceSays(t *testing.T) {
 		"spot: terminate": {facts.NoticeSpot, func(s *source) {
 			s.metadata.action = &facts.SpotAction{Action: "terminate", Time: noon}
 		}, []facts.Notice{{Source: facts.NoticeSpot, What: "terminate", ID: "2026-01-02T12:00:00Z", Drain: true, By: noon, Hard: true}}},
+		"spot: hibernate has begun, whatever time it says": {facts.NoticeSpot, func(s *source) {
+			s.metadata.action = &facts.SpotAction{Action: "hibernate", Time: noon}
+		}, []facts.Notice{{Source: facts.NoticeSpot, What: "hibernate", ID: "2026-01-02T12:00:00Z", Drain: true, Hard: true, Cap: 10 * time.Second}}},
 		"spot: not asked for on demand": {facts.NoticeSpot, func(s *source) {
 			s.instance.Set(facts.Instance{ID: "i-1", Lifecycle: facts.OnDemand})
 			s.metadata.err = errors.New("it was asked for")
@@ -402,4 +405,28 @@ func TestValidate(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	notice.Default().Validate(func(path, message string) { t.Errorf("the default: %s: %s", path, message) })
+}
+
+func TestASourceThatIsOffIsNotAsked(t *testing.T) {
+	spot, onDemand := facts.Instance{Lifecycle: facts.Spot}, facts.Instance{Lifecycle: facts.OnDemand}
+	off := notice.Default()
+	off.Rebalance.Policy = notice.Off
+	for _, c := range []struct {
+		source   string
+		config   notice.Config
+		instance facts.Instance
+		want     time.Duration
+	}{
+		{facts.NoticeSpot, notice.Default(), spot, 500 * time.Millisecond},
+		{facts.NoticeSpot, notice.Default(), facts.Instance{}, 500 * time.Millisecond},
+		{facts.NoticeSpot, notice.Default(), onDemand, 0},
+		{facts.NoticeRebalance, notice.Default(), spot, 5 * time.Second},
+		{facts.NoticeRebalance, off, spot, 0},
+		{facts.NoticeAutoScaling, off, onDemand, 5 * time.Second},
+		{facts.NoticeMaintenance, off, onDemand, time.Minute},
+	} {
+		if got := c.config.Interval(c.source, c.instance); got != c.want {
+			t.Errorf("%s on %q: each %v, want %v", c.source, c.instance.Lifecycle, got, c.want)
+		}
+	}
 }

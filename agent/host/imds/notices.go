@@ -22,7 +22,7 @@ func (c *Client) SpotAction(ctx context.Context) (facts.SpotAction, error) {
 		Time   time.Time `json:"time"`
 	}
 	if err := c.announced(ctx, path, &doc, func() bool {
-		return slices.Contains([]string{"terminate", "stop", "hibernate"}, doc.Action) && !doc.Time.IsZero()
+		return slices.Contains([]string{facts.SpotTerminate, facts.SpotStop, facts.SpotHibernate}, doc.Action) && !doc.Time.IsZero()
 	}); err != nil {
 		return facts.SpotAction{}, err
 	}
