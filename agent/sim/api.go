@@ -13,7 +13,7 @@ import (
 
 // newAPIs is the table of AWS APIs: an API joins with a line here.
 func newAPIs() []*api {
-	return []*api{ec2API(), ecsAPI(), autoscalingAPI()}
+	return []*api{ec2API(), ecsAPI(), autoscalingAPI(), s3API()}
 }
 
 // api is one AWS API: operations behind one wire protocol.
@@ -21,10 +21,15 @@ type api struct {
 	name       string // as in the scope of signatures and in IAM actions: "ec2"
 	protocol   protocol
 	operations map[string]operation
+	// signing is how requests are signed; nil: for the API's name and the Region
+	// of the caller.
+	signing func(*http.Request) signing
 }
 
 // operation is one entry of an API's table.
 type operation struct {
+	// action is the IAM action, "" where it has the operation's name.
+	action string
 	// bucket names the request-rate bucket that the call draws from; nil for
 	// an operation without.
 	bucket func(*apiRequest) string
@@ -41,7 +46,8 @@ type apiRequest struct {
 	operation string
 	id        string // request id
 	caller    *credentials
-	form      url.Values // query protocol
+	http      *http.Request // its body is read
+	form      url.Values    // query protocol
 	body      []byte
 }
 
@@ -70,15 +76,22 @@ type protocol interface {
 	failure(status int) *apiError
 }
 
-// maxRequestBody bounds what is read of a request.
-const maxRequestBody = 1 << 20
+// What is read of a request at most, in bytes.
+const (
+	maxRequestBody = 1 << 20
+	maxS3Body      = 64 << 20
+)
 
 // AWS is all AWS APIs behind one endpoint, for AWS_ENDPOINT_URL. Which API a
 // request is for is told by the signature's scope, and where that does not fit,
 // by the operation it names.
 func (w *World) AWS() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxRequestBody))
+		limit := int64(maxRequestBody)
+		if forS3(r) {
+			limit = maxS3Body
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, limit))
 		if err != nil {
 			w.serve(rw, r, notUnderstood("unknown", strings.TrimPrefix(r.URL.Path, "/"), http.StatusRequestEntityTooLarge, err.Error()))
 			return
@@ -98,7 +111,7 @@ func (w *World) AWS() http.Handler {
 		id := w.requestID()
 		w.mu.Unlock()
 		rw.Header().Set("X-Amzn-Requestid", id)
-		call := &apiRequest{world: w, operation: operation, id: id, form: form, body: body}
+		call := &apiRequest{world: w, operation: operation, id: id, http: r, form: form, body: body}
 		w.serve(rw, r, exchange{
 			service: a.name, operation: operation, errors: protocolErrors{a.protocol, id},
 			handle: func(rw http.ResponseWriter, r *http.Request) { w.serveAPI(rw, r, a, call) },
@@ -143,7 +156,11 @@ func (w *World) serveAPI(rw http.ResponseWriter, r *http.Request, a *api, call *
 }
 
 func (w *World) callAPI(r *http.Request, a *api, call *apiRequest) (any, error) {
-	caller, why := w.authenticate(r, call.body, a.name)
+	as := signing{service: a.name}
+	if a.signing != nil {
+		as = a.signing(r)
+	}
+	caller, why := w.authenticate(r, call.body, as)
 	if why != authenticated {
 		return nil, a.protocol.refusal(why)
 	}
@@ -159,7 +176,7 @@ func (w *World) callAPI(r *http.Request, a *api, call *apiRequest) (any, error) 
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if action := a.name + ":" + call.operation; w.denied[action] {
+	if action := a.name + ":" + cmp.Or(op.action, call.operation); w.denied[action] {
 		resource := ""
 		if op.resource != nil {
 			resource = op.resource(call)

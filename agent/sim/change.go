@@ -41,6 +41,9 @@ type Change struct {
 	ContainerInstanceStatus string  `yaml:"container_instance_status"`
 	Tasks                   *[]Task `yaml:"tasks"`
 	TasksChange             `yaml:",inline"`
+	DockerChange            `yaml:",inline"`
+
+	Buckets []Bucket `yaml:"buckets"` // of S3
 
 	Deny     []string        `yaml:"deny"` // IAM actions
 	Allow    []string        `yaml:"allow"`
@@ -71,6 +74,11 @@ func (c Change) validate() error {
 			}
 		}
 	}
+	for i, b := range c.Buckets {
+		if err := b.validate(); err != nil {
+			return fmt.Errorf("buckets[%d]: %w", i, err)
+		}
+	}
 	for _, pattern := range slices.Sorted(maps.Keys(c.Faults)) {
 		if err := c.Faults[pattern].validate(); err != nil {
 			return fmt.Errorf("faults: %s: %w", pattern, err)
@@ -95,6 +103,9 @@ func (w *World) Apply(c Change) error {
 	w.applyNotices(c)
 	if err := w.applyECS(c); err != nil {
 		return err
+	}
+	for _, b := range c.Buckets {
+		w.applyBucket(b)
 	}
 	w.applyConditions(c)
 	return nil
@@ -165,6 +176,7 @@ func (w *World) applyECS(c Change) error {
 	if err := w.applyTasks(c.TasksChange); err != nil {
 		return err
 	}
+	w.applyDocker(c.DockerChange)
 	if c.ContainerInstanceStatus != "" {
 		w.SetContainerInstanceStatus(c.ContainerInstanceStatus)
 	}

@@ -1,6 +1,6 @@
 // Package sim is the outside world of a simulated ECS container instance:
-// the instance metadata service, the AWS APIs and the ECS agent's
-// introspection port, as http.Handlers over one state.
+// the instance metadata service, the AWS APIs, the ECS agent's introspection
+// port and the Docker Engine, as http.Handlers over one state.
 //
 // A World holds everything that is shared (account, clusters, request rates,
 // faults, call log) and one or more Nodes (instance, tags, notices, container

@@ -55,7 +55,9 @@ func (t *task) describe(at time.Time) describedTask {
 		Group:             t.group(), StartedBy: t.startedBy, LastStatus: t.status(at), DesiredStatus: t.desired(at),
 		LaunchType: "EC2", Memory: strconv.Itoa(d.MemoryMiB), CreatedAt: wireTimeOf(t.created), Version: 1,
 		StopCode: t.stopCode, StoppedReason: t.reason,
-		Containers: []wireNamed{{d.Family, t.containerID, t.status(at)}},
+	}
+	for _, c := range t.containers {
+		out.Containers = append(out.Containers, wireNamed{c.name, c.id, t.status(at)})
 	}
 	for _, mark := range []struct {
 		at  time.Time

@@ -35,7 +35,8 @@ func NewNetwork() *Network {
 }
 
 // Listen takes connections to addr, a host:port; an addr without a host takes
-// those to every host at that port that nobody else listens on.
+// those to every host at that port that nobody else listens on. An addr that is a
+// path takes those of the network "unix".
 func (n *Network) Listen(addr string) (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -51,9 +52,9 @@ func (n *Network) Listen(addr string) (net.Listener, error) {
 }
 
 // DialContext connects to addr, for http.Transport.DialContext. Without a
-// listener the connection is refused.
+// listener the connection is refused, or there is no such socket.
 func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	l, err := n.listenerFor(addr)
+	l, err := n.listenerFor(network, addr)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: memoryAddr(addr), Err: err}
 	}
@@ -70,19 +71,23 @@ func (n *Network) DialContext(ctx context.Context, network, addr string) (net.Co
 	return nil, &net.OpError{Op: "dial", Net: network, Addr: memoryAddr(addr), Err: err}
 }
 
-func (n *Network) listenerFor(addr string) (*memoryListener, error) {
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
+func (n *Network) listenerFor(network, addr string) (*memoryListener, error) {
+	candidates, none := []string{addr}, syscall.ENOENT
+	if network != "unix" {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		candidates, none = append(candidates, ":"+port), syscall.ECONNREFUSED
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, candidate := range []string{addr, ":" + port} {
+	for _, candidate := range candidates {
 		if l := n.listeners[candidate]; l != nil {
 			return l, nil
 		}
 	}
-	return nil, os.NewSyscallError("connect", syscall.ECONNREFUSED)
+	return nil, os.NewSyscallError("connect", none)
 }
 
 // Serve serves handler at addr until the network is closed.

@@ -97,6 +97,9 @@ func TestNetworkFailsAsTCPDoes(t *testing.T) {
 		if _, err := n.DialContext(t.Context(), "tcp", "10.0.0.1:80"); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("dial without listener: %v, want connection refused", err)
 		}
+		if _, err := n.DialContext(t.Context(), "unix", "/run/docker.sock"); !errors.Is(err, syscall.ENOENT) {
+			t.Errorf("dial to a socket that is not there: %v, want no such file", err)
+		}
 		l, err := n.Listen("10.0.0.1:80")
 		if err != nil {
 			t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Node is one instance of a World, with its IMDS and its ECS agent. Its state
-// is guarded by the world's lock.
+// Node is one instance of a World, with its IMDS, its ECS agent and its Docker
+// Engine. Its state is guarded by the world's lock.
 type Node struct {
 	world *World
 
@@ -21,6 +21,7 @@ type Node struct {
 	issued       *credentials         // what IMDS hands out at the moment
 	notices      notices
 	agent        agentState
+	docker       dockerState
 	group        string // Auto Scaling group; "": in none
 	health       string // of the instance in its group
 	hooks        []LifecycleHook

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -68,8 +69,18 @@ func parseAuthorization(header string) (authorization, error) {
 	}, nil
 }
 
-// authenticate finds out who signed r for service.
-func (w *World) authenticate(r *http.Request, body []byte, service string) (*credentials, authFailure) {
+// signing is how an API's requests are signed. The zero value of a field but the
+// first is what most APIs have.
+type signing struct {
+	service   string
+	region    string        // "": the caller's
+	maxSkew   time.Duration // 0: maxClockSkew
+	payload   string        // what is signed in the body's place; "": its SHA-256
+	plainPath bool          // the path is not escaped once more
+}
+
+// authenticate finds out who signed r as its API asks for.
+func (w *World) authenticate(r *http.Request, body []byte, as signing) (*credentials, authFailure) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
 		return nil, unsigned
@@ -91,11 +102,11 @@ func (w *World) authenticate(r *http.Request, body []byte, service string) (*cre
 		return nil, unknownKey
 	case !now.Before(known.expires):
 		return nil, expiredToken
-	case claim.service != service, claim.region != known.region, claim.date != signedAt.Format("20060102"):
+	case claim.service != as.service, claim.region != cmp.Or(as.region, known.region), claim.date != signedAt.Format("20060102"):
 		return nil, wrongScope
-	case now.Sub(signedAt).Abs() > maxClockSkew:
+	case now.Sub(signedAt).Abs() > cmp.Or(as.maxSkew, maxClockSkew):
 		return nil, clockSkewed
-	case !claim.signedBy(known, r, body, signedAt):
+	case !claim.signedBy(known, r, body, signedAt, as):
 		return nil, signatureMismatch
 	}
 	return known, authenticated
@@ -103,11 +114,12 @@ func (w *World) authenticate(r *http.Request, body []byte, service string) (*cre
 
 // signedBy signs the request again, as far as the claim says it was signed,
 // and compares.
-func (a authorization) signedBy(c *credentials, r *http.Request, body []byte, at time.Time) bool {
-	again, err := http.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), nil)
+func (a authorization) signedBy(c *credentials, r *http.Request, body []byte, at time.Time, as signing) bool {
+	again, err := http.NewRequestWithContext(r.Context(), r.Method, "/", nil)
 	if err != nil {
 		return false
 	}
+	again.URL = new(*r.URL)
 	again.Host = r.Host
 	for _, name := range a.signedHeaders {
 		switch {
@@ -118,9 +130,14 @@ func (a authorization) signedBy(c *credentials, r *http.Request, body []byte, at
 			again.Header[http.CanonicalHeaderKey(name)] = r.Header.Values(name)
 		}
 	}
-	sum := sha256.Sum256(body)
+	payload := as.payload
+	if payload == "" {
+		sum := sha256.Sum256(body)
+		payload = hex.EncodeToString(sum[:])
+	}
 	secret := aws.Credentials{AccessKeyID: c.accessKeyID, SecretAccessKey: c.secret, SessionToken: c.token}
-	err = v4.NewSigner().SignHTTP(r.Context(), secret, again, hex.EncodeToString(sum[:]), a.service, a.region, at)
+	err = v4.NewSigner().SignHTTP(r.Context(), secret, again, payload, a.service, a.region, at,
+		func(o *v4.SignerOptions) { o.DisableURIPathEscaping = as.plainPath })
 	if err != nil {
 		return false
 	}

@@ -25,6 +25,8 @@ type State struct {
 	Tasks             []Task             `json:"tasks"`
 	ECSTasks          []ECSTask          `json:"ecs_tasks"` // of all clusters
 
+	Buckets []BucketState `json:"buckets"`
+
 	Denied    []string         `json:"denied"`
 	Throttled bool             `json:"throttled"`
 	Rates     map[string]Rate  `json:"rates"`
@@ -44,6 +46,7 @@ func (w *World) State() State {
 	if ci, registered := w.agent.registered.view(); registered {
 		s.ContainerInstance = &ci
 	}
+	s.Buckets = w.bucketStates()
 	s.Denied = slices.Sorted(maps.Keys(w.denied))
 	return s
 }

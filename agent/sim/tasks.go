@@ -23,6 +23,10 @@ type TaskDefinition struct {
 	// StopTimeout: one that ignores SIGTERM has more than that.
 	StopTakes   time.Duration `yaml:"stop_takes"`
 	StopTimeout time.Duration `yaml:"stop_timeout"` // 0: the agent's default of 30 s
+	// Sidecars are containers beside the essential one, which has the family's
+	// name: they end at once when they are told to, and are told when that one
+	// has ended, as is a log router.
+	Sidecars []string `yaml:"sidecars"`
 }
 
 func (d TaskDefinition) withDefaults() TaskDefinition {
@@ -60,25 +64,26 @@ type ecsState struct {
 	tasks       []*task   // in the order in which they were made
 	settled     time.Time // until when the service scheduler has done its work
 	listLag     time.Duration
+	changed     chan struct{} // closed when something happens; nil: nobody waits
 }
 
 // task is a task as ECS knows it. What happens to it is in its times, from
 // which its status at any moment follows.
 type task struct {
-	id          string // 32 hex digits
-	containerID string // Docker's
-	on          *containerInstance
-	definition  TaskDefinition
-	service     *service // nil of a standalone task
-	startedBy   string
+	id         string       // 32 hex digits
+	containers []*container // the essential one first
+	on         *containerInstance
+	definition TaskDefinition
+	service    *service // nil of a standalone task
+	startedBy  string
 
 	created time.Time
 	running time.Time // from here on
 
 	// Zero until the task is told to stop or ends.
 	stop     time.Time // the desired status is STOPPED from here on
-	signal   time.Time // SIGTERM: it is out of its load balancer
-	ended    time.Time // its containers are
+	signal   time.Time // its agent is to stop it: it is out of its load balancer
+	ended    time.Time // its agent says that its containers have; never in the future
 	stopped  time.Time
 	stopCode string
 	reason   string
@@ -126,9 +131,9 @@ func (t *task) group() string {
 	return "family:" + t.definition.Family
 }
 
-// halt makes the task stop as from at, if it does not already. Its containers
-// are told once a load balancer has let go of it. One that does not run yet has
-// nothing to wait for.
+// halt makes the task stop as from at, if it does not already. Its agent is told
+// once a load balancer has let go of it. One that does not run yet has nothing to
+// wait for.
 func (t *task) halt(at time.Time, code, reason string) {
 	if !t.stop.IsZero() {
 		return
@@ -142,8 +147,22 @@ func (t *task) halt(at time.Time, code, reason string) {
 	if t.service != nil {
 		t.signal = at.Add(t.service.DeregistrationDelay)
 	}
-	t.ended = t.signal.Add(min(t.definition.StopTakes, t.definition.StopTimeout))
-	t.stopped = t.ended.Add(deprovisionTakes)
+	t.heed(at)
+}
+
+// heed is what the agent does about the task, if it runs: it stops the essential
+// container once it is told to, and tells ECS when that one has ended, whoever
+// ended it.
+func (t *task) heed(at time.Time) {
+	if !t.on.node.agent.running || has(t.ended, at) {
+		return
+	}
+	if has(t.signal, at) {
+		t.containers[0].stop(at, t.definition.StopTimeout)
+	}
+	if has(t.containers[0].ended, at) {
+		t.end(at)
+	}
 }
 
 // kill makes the task STOPPED at once.
@@ -155,13 +174,13 @@ func (t *task) kill(at time.Time, code, reason string) {
 		t.stop, t.stopCode, t.reason = at, code, reason
 	}
 	t.signal, t.ended, t.stopped = at, at, at
+	for _, c := range t.containers {
+		c.end(at, true)
+	}
 }
 
-// end is the end of the task's containers by themselves, told to stop or not.
+// end is what the end of the essential container comes to, told to stop or not.
 func (t *task) end(at time.Time) {
-	if has(t.ended, at) {
-		return
-	}
 	if t.stop.IsZero() {
 		t.stop, t.stopCode, t.reason = at, "EssentialContainerExited", "Essential container in task exited"
 	}
@@ -169,51 +188,23 @@ func (t *task) end(at time.Time) {
 		t.signal = at
 	}
 	t.ended, t.stopped = at, at.Add(deprovisionTakes)
+	for _, c := range t.containers[1:] {
+		c.stop(at, t.definition.StopTimeout)
+		c.end(at, false)
+	}
 }
 
 // makeTask makes a task as of now, which the caller has settled; startTakes
 // stands in for the definition's.
 func (w *World) makeTask(on *containerInstance, d TaskDefinition, startTakes time.Duration, s *service, startedBy string) *task {
 	t := &task{
-		id: w.randomHex(32), containerID: w.randomHex(64), on: on, definition: d, service: s, startedBy: startedBy,
+		id: w.randomHex(32), on: on, definition: d, service: s, startedBy: startedBy,
 		created: w.ecs.settled, running: w.ecs.settled.Add(startTakes),
 	}
+	t.addContainers(w)
 	w.ecs.tasks = append(w.ecs.tasks, t)
+	w.ecs.wake()
 	return t
-}
-
-// settle lets everything happen that had its time until now, each at its time,
-// and returns now. Whoever looks at tasks or changes what they depend on calls
-// it first, and holds the lock.
-func (w *World) settle() time.Time {
-	now := time.Now()
-	for {
-		var next time.Time
-		for _, t := range w.ecs.tasks {
-			for _, at := range []time.Time{t.running, t.stop, t.signal, t.ended, t.stopped} {
-				if at.After(w.ecs.settled) && has(at, now) && (next.IsZero() || at.Before(next)) {
-					next = at
-				}
-			}
-		}
-		if next.IsZero() {
-			break
-		}
-		w.ecs.settled = next
-		w.schedule()
-	}
-	w.ecs.settled = now
-	w.ecs.tasks = slices.DeleteFunc(w.ecs.tasks, func(t *task) bool {
-		return !t.stopped.IsZero() && has(t.stopped.Add(stoppedKept), now)
-	})
-	return now
-}
-
-// changeECS changes what tasks depend on.
-func (w *World) changeECS(change func()) {
-	w.settle()
-	change()
-	w.schedule()
 }
 
 // AddTaskDefinition registers a task definition, for StartTask.
@@ -263,8 +254,8 @@ func (w *World) EndTasks(name string) (ended int) {
 	defer w.mu.Unlock()
 	w.changeECS(func() {
 		for _, t := range w.ecs.tasks {
-			if !has(t.ended, w.ecs.settled) && slices.Contains([]string{t.arn(), t.id, t.definition.Family}, name) {
-				t.end(w.ecs.settled)
+			if main := t.containers[0]; !has(main.ended, w.ecs.settled) && slices.Contains([]string{t.arn(), t.id, t.definition.Family}, name) {
+				main.end(w.ecs.settled, false)
 				ended++
 			}
 		}
@@ -330,14 +321,18 @@ func (t *task) introspected(at time.Time) (shown Task, known bool) {
 	d := t.definition
 	shown = Task{
 		ARN: t.arn(), Family: d.Family, Version: strconv.Itoa(d.Revision), KnownStatus: taskPending, DesiredStatus: taskRunning,
-		Containers: []Container{{
-			DockerID: t.containerID, DockerName: fmt.Sprintf("ecs-%s-%d-%s-%s", d.Family, d.Revision, d.Family, t.id[:20]),
-			Name: d.Family, Image: d.Family + ":latest", ImageID: "sha256:" + t.containerID, CreatedAt: &t.created,
-		}},
+	}
+	for _, c := range t.containers {
+		one := Container{
+			DockerID: c.id, DockerName: c.dockerName, Name: c.name, Image: c.image, ImageID: c.imageID(), CreatedAt: &t.created,
+		}
+		if has(t.running, at) {
+			one.StartedAt = &t.running
+		}
+		shown.Containers = append(shown.Containers, one)
 	}
 	if has(t.running, at) {
 		shown.KnownStatus = taskRunning
-		shown.Containers[0].StartedAt = &t.running
 	}
 	if has(t.signal, at) {
 		shown.DesiredStatus = facts.TaskStopped

@@ -24,6 +24,22 @@ type AddedTask struct {
 	StartedBy      string `yaml:"started_by"`
 }
 
+// DockerChange is the part of a Change that is about the Docker Engine:
+//
+//	run_containers: [{name: monitor, image: "monitor:1", stop_takes: 2s}]
+//	docker_running: false
+type DockerChange struct {
+	RunContainers []ContainerSpec `yaml:"run_containers"` // by others than ECS
+	DockerRunning *bool           `yaml:"docker_running"`
+}
+
+func (w *World) applyDocker(c DockerChange) {
+	for _, s := range c.RunContainers {
+		w.RunContainer(s)
+	}
+	set(c.DockerRunning, w.SetDockerRunning)
+}
+
 func (w *World) applyTasks(c TasksChange) error {
 	set(c.MemoryMiB, w.SetMemory)
 	set(c.ListLag, w.SetListLag)

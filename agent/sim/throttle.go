@@ -20,6 +20,10 @@ const (
 	// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
 	BucketECSResourceModify = "ecs/cluster-resource-modify"
 	BucketECSResourceRead   = "ecs/cluster-resource-read"
+	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html,
+	// there for each prefix in a bucket
+	BucketS3Read  = "s3/read"
+	BucketS3Write = "s3/write"
 )
 
 // PublishedRates are AWS's default rates by bucket.
@@ -29,6 +33,8 @@ func PublishedRates() map[string]Rate {
 		BucketEC2Unfiltered:     {Burst: 50, PerSecond: 10},
 		BucketECSResourceModify: {Burst: 100, PerSecond: 40},
 		BucketECSResourceRead:   {Burst: 100, PerSecond: 20},
+		BucketS3Read:            {Burst: 5500, PerSecond: 5500},
+		BucketS3Write:           {Burst: 3500, PerSecond: 3500},
 	}
 }
 

@@ -53,6 +53,7 @@ type World struct {
 	credentials map[string]*credentials // by access key id
 	denied      map[string]bool         // IAM actions
 	clusters    map[string]*cluster     // by name
+	buckets     map[string]*bucket      // of S3, by name
 	ecs         ecsState
 }
 
@@ -70,6 +71,7 @@ func New(o Options) *World {
 		credentials: map[string]*credentials{},
 		denied:      map[string]bool{},
 		clusters:    map[string]*cluster{},
+		buckets:     map[string]*bucket{},
 		ecs:         ecsState{settled: time.Now(), listLag: o.ListLag},
 	}
 	w.apis = newAPIs()
@@ -118,14 +120,15 @@ func (w *World) Authority() (*Authority, error) { return w.ca() }
 
 // Connect serves the world on n where an agent looks for it: IMDS of the
 // world's own node at 169.254.169.254:80 and [fd00:ec2::254]:80, its ECS agent
-// at 127.0.0.1:51678 and localhost:51678, and the AWS APIs at every other host,
-// with TLS on port 443 (see Authority) and without on port 80.
+// at 127.0.0.1:51678 and localhost:51678, its Docker Engine at the socket
+// /run/docker.sock, and the AWS APIs at every other host, with TLS on port 443
+// (see Authority) and without on port 80.
 func (w *World) Connect(n *Network) error {
 	authority, err := w.Authority()
 	if err != nil {
 		return err
 	}
-	imds, introspection, aws := w.IMDS(), w.Introspection(), w.AWS()
+	imds, introspection, docker, aws := w.IMDS(), w.Introspection(), w.Docker(), w.AWS()
 	for _, at := range []struct {
 		addr    string
 		handler http.Handler
@@ -134,6 +137,7 @@ func (w *World) Connect(n *Network) error {
 		{"[fd00:ec2::254]:80", imds},
 		{"127.0.0.1:51678", introspection},
 		{"localhost:51678", introspection},
+		{"/run/docker.sock", docker},
 		{":80", aws},
 	} {
 		if err := n.Serve(at.addr, at.handler); err != nil {

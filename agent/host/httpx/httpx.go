@@ -27,7 +27,8 @@ type Options struct {
 	Proxy func(*http.Request) (*url.URL, error)
 	// TLS, if nil, trusts the system's roots.
 	TLS *tls.Config
-	// MaxAnswer is the longest answer in bytes; zero: 256 KiB.
+	// MaxAnswer is the longest answer in bytes; zero: 256 KiB. WithMaxAnswer sets
+	// another for one request.
 	MaxAnswer int64
 }
 
@@ -69,6 +70,14 @@ func NewClient(o Options) *http.Client {
 	}
 }
 
+// WithMaxAnswer returns a context whose requests may have answers of n bytes,
+// whatever their client's Options say.
+func WithMaxAnswer(ctx context.Context, n int64) context.Context {
+	return context.WithValue(ctx, maxAnswerKey{}, n)
+}
+
+type maxAnswerKey struct{}
+
 // whole is a transport whose answers are in memory and of bounded length.
 type whole struct {
 	base  http.RoundTripper
@@ -81,17 +90,24 @@ func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.ContentLength > w.limit {
-		return nil, &AnswerTooLong{w.limit}
+	limit := w.limit
+	if n, set := r.Context().Value(maxAnswerKey{}).(int64); set {
+		limit = n
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, w.limit+1))
-	if err != nil {
+	if resp.ContentLength > limit {
+		return nil, &AnswerTooLong{limit}
+	}
+	var body bytes.Buffer
+	if resp.ContentLength > 0 && resp.Body != http.NoBody {
+		body.Grow(int(resp.ContentLength) + bytes.MinRead) // at once, not by doubling
+	}
+	if _, err := body.ReadFrom(io.LimitReader(resp.Body, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(body)) > w.limit {
-		return nil, &AnswerTooLong{w.limit}
+	if int64(body.Len()) > limit {
+		return nil, &AnswerTooLong{limit}
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.Body = io.NopCloser(&body)
 	return resp, nil
 }
 

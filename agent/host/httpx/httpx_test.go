@@ -89,6 +89,33 @@ func TestAnswersAreWholeOrAnError(t *testing.T) {
 	}
 }
 
+func TestARequestMayHaveALimitOfItsOwn(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, strings.Repeat("x", 2<<10))
+	}))
+	defer server.Close()
+	client := httpx.NewClient(httpx.Options{MaxAnswer: 1 << 10})
+	defer client.CloseIdleConnections()
+	for limit, cause := range map[int64]string{2 << 10: "", 2<<10 - 1: "the answer is longer than 1 KiB", 0: "the answer is longer than 0 KiB"} {
+		ctx := httpx.WithMaxAnswer(t.Context(), limit)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(r)
+		switch {
+		case err == nil:
+			resp.Body.Close()
+			if cause != "" {
+				t.Errorf("%d: no error", limit)
+			}
+		case cause == "" || httpx.Cause(ctx, err) != cause:
+			t.Errorf("%d: %v", limit, err)
+		}
+	}
+}
+
 func TestCauseSaysTheSameOfTheSame(t *testing.T) {
 	t.Parallel()
 	ours, cancel := httpx.WithTimeout(t.Context(), time.Nanosecond)

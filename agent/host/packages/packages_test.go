@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +20,12 @@ import (
 func rpm(t *testing.T, script string) packages.DB {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "rpm")
-	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+	// A program that is run meanwhile would inherit the file, open for writing,
+	// and this one could not be run.
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(name, []byte("#!/bin/sh\n"+script), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return packages.DB{RPM: name}

@@ -1,0 +1,321 @@
+package s3_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/host/awsapi"
+	"github.com/ecsnode/ecsnode/agent/host/imds"
+	"github.com/ecsnode/ecsnode/agent/host/s3"
+	"github.com/ecsnode/ecsnode/agent/sim"
+)
+
+const (
+	region = "eu-west-1"
+	limit  = 1 << 20
+	// endpoint is one without TLS, at which bucket and key are in the path.
+	endpoint = "http://storage.internal"
+)
+
+var object = facts.Object{Region: region, Bucket: "acme-config", Key: "web/bundle.tar"}
+
+// world is a simulated world and a client in it, in virtual time.
+type world struct {
+	*sim.World
+	t      *testing.T
+	client *s3.Client
+
+	mu    sync.Mutex
+	dials []string
+}
+
+func bubble(t *testing.T, o sim.Options, endpoint string, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{World: sim.New(o), t: t}
+		n := sim.NewNetwork()
+		t.Cleanup(func() { _ = n.Close() })
+		if err := w.Connect(n); err != nil {
+			t.Fatal(err)
+		}
+		authority, err := w.Authority()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			w.mu.Lock()
+			w.dials = append(w.dials, addr)
+			w.mu.Unlock()
+			return n.DialContext(ctx, network, addr)
+		}
+		config, err := awsapi.Config(awsapi.Options{Metadata: imds.New(imds.Options{Dial: dial}), Dial: dial, ExtraRoots: authority.PEM()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.CreateBucket(object.Bucket, "")
+		w.client = s3.New(config, endpoint)
+		f(t, w)
+	})
+}
+
+func (w *world) fault(pattern string, f sim.Fault) {
+	w.t.Helper()
+	if err := w.SetFault(pattern, f); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// put writes what must be writable.
+func (w *world) put(body string) (etag string) {
+	w.t.Helper()
+	etag, err := w.client.Put(w.t.Context(), object, []byte(body), facts.Condition{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return etag
+}
+
+// want checks that an error is one of the sentinels, and none of the others.
+func want(t *testing.T, err, is error, says string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want %s", says)
+	}
+	for _, class := range []error{facts.ErrAbsent, facts.ErrUnavailable, facts.ErrRefused, facts.ErrExists, facts.ErrChanged} {
+		if errors.Is(err, class) != (class == is) {
+			t.Errorf("%v: errors.Is %q is %t", err, class, errors.Is(err, class))
+		}
+	}
+	if err.Error() != says {
+		t.Errorf("got  %s\nwant %s", err, says)
+	}
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	for name, key := range map[string]string{
+		"a plain key":            "web/bundle.tar",
+		"signs and spaces":       "a b+c&d=e%2F~(1)!*'@:$,;?#.tar",
+		"another alphabet":       "Zürich/東京.tar",
+		"dots and empty folders": "a/../b//./c/",
+		"a slash first":          "/a",
+	} {
+		for at, endpoint := range map[string]string{"AWS": "", "an endpoint": endpoint} {
+			t.Run(name+" at "+at, func(t *testing.T) {
+				bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+					o := object
+					o.Key = key
+					etag, err := w.client.Put(t.Context(), o, []byte("some text"), facts.Condition{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if keys := w.Objects(o.Bucket); !slices.Equal(keys, []string{key}) {
+						t.Errorf("the bucket has %q", keys)
+					}
+					got, err := w.client.Get(t.Context(), o, limit)
+					if err != nil || string(got.Body) != "some text" || got.ETag != etag || !strings.HasPrefix(etag, `"`) || got.VersionID == "" {
+						t.Errorf("%+v, %v; written as %s", got, err, etag)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestNothingIsContentToo(t *testing.T) {
+	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+		etag := w.put("")
+		if got, err := w.client.Get(t.Context(), object, 0); err != nil || len(got.Body) != 0 || got.ETag != etag {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
+func TestTheBucketIsInTheHostNameWhereItCanBe(t *testing.T) {
+	for name, tc := range map[string]struct{ endpoint, bucket, region, dials string }{
+		"at AWS":                   {"", "acme", region, "acme.s3.eu-west-1.amazonaws.com:443"},
+		"at AWS, in another place": {"", "acme", "ap-south-1", "acme.s3.ap-south-1.amazonaws.com:443"},
+		"at AWS, in China":         {"", "acme", "cn-north-1", "acme.s3.cn-north-1.amazonaws.com.cn:443"},
+		"with dots at AWS":         {"", "acme.example", region, "s3.eu-west-1.amazonaws.com:443"},
+		"at an endpoint":           {endpoint, "acme", region, "storage.internal:80"},
+		"with dots at an endpoint": {endpoint, "acme.example", "ap-south-1", "storage.internal:80"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, sim.Options{}, tc.endpoint, func(t *testing.T, w *world) {
+				w.CreateBucket(tc.bucket, tc.region)
+				w.PutObject(tc.bucket, "key", []byte("text"))
+				o := facts.Object{Region: tc.region, Bucket: tc.bucket, Key: "key"}
+				got, err := w.client.Get(t.Context(), o, limit)
+				if err != nil || string(got.Body) != "text" {
+					t.Errorf("%q, %v", got.Body, err)
+				}
+				if !slices.Contains(w.dials, tc.dials) {
+					t.Errorf("dialled %q, want %s", w.dials, tc.dials)
+				}
+			})
+		})
+	}
+}
+
+func TestOneClientServesManyAtOnce(t *testing.T) {
+	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+		w.put("x")
+		w.CreateBucket("elsewhere", "us-east-1")
+		w.PutObject("elsewhere", "key", []byte("y"))
+		var calls sync.WaitGroup
+		for range 20 {
+			for o, body := range map[facts.Object]string{object: "x", {Region: "us-east-1", Bucket: "elsewhere", Key: "key"}: "y"} {
+				calls.Go(func() {
+					if got, err := w.client.Get(t.Context(), o, limit); err != nil || string(got.Body) != body {
+						t.Errorf("%s: %q, %v", o, got.Body, err)
+					}
+				})
+			}
+		}
+		calls.Wait()
+	})
+}
+
+func TestContentIsOfUpToTheLimit(t *testing.T) {
+	for name, tc := range map[string]struct {
+		size, limit int
+		says        string // "": it is read
+	}{
+		"as long as may be":               {3 << 20, 3 << 20, ""},
+		"32 MiB":                          {32 << 20, 32 << 20, ""},
+		"one byte more":                   {3<<20 + 1, 3 << 20, "longer than 3072 KiB"},
+		"less than any other answer":      {1 << 10, 1 << 10, ""},
+		"one more than a very low limit":  {1<<10 + 1, 1 << 10, "longer than 1 KiB"},
+		"more than the limit, and others": {5 << 20, 1 << 10, "longer than 1 KiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+				body := bytes.Repeat([]byte("x"), tc.size)
+				w.PutObject(object.Bucket, object.Key, body)
+				got, err := w.client.Get(t.Context(), object, int64(tc.limit))
+				if tc.says != "" {
+					want(t, err, facts.ErrRefused, "cannot read s3://acme-config/web/bundle.tar: refused: it is "+tc.says)
+				} else if err != nil || !bytes.Equal(got.Body, body) {
+					t.Errorf("%d bytes, %v", len(got.Body), err)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLimitOfContentIsNotThatOfCredentials(t *testing.T) {
+	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+		w.PutObject(object.Bucket, object.Key, []byte("x"))
+		w.fault("imds/meta-data/iam", sim.Fault{Kind: sim.FaultHuge, Size: 2 << 20})
+		_, err := w.client.Get(t.Context(), object, 32<<20)
+		want(t, err, facts.ErrUnavailable, "cannot read s3://acme-config/web/bundle.tar: cannot get credentials of the instance role: "+
+			"cannot read meta-data/iam/security-credentials/: unavailable: the answer is longer than 256 KiB")
+	})
+}
+
+func TestALargeObjectIsWritten(t *testing.T) {
+	for at, endpoint := range map[string]string{"AWS": "", "an endpoint": endpoint} {
+		t.Run("at "+at, func(t *testing.T) {
+			bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+				body := bytes.Repeat([]byte("0123456789abcdef"), 8<<16)
+				w.fault("s3/PutObject", sim.Fault{Kind: sim.FaultStatus, Status: 500, Count: 1}) // so that it is sent twice
+				if _, err := w.client.Put(t.Context(), object, body, facts.Condition{}); err != nil {
+					t.Fatal(err)
+				}
+				if got, _ := w.Object(object.Bucket, object.Key); !bytes.Equal(got, body) {
+					t.Errorf("%d bytes arrived", len(got))
+				}
+			})
+		})
+	}
+}
+
+func TestOnlyWhatHasChangedIsRead(t *testing.T) {
+	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+		get := func(etag string) (facts.Content, bool) {
+			t.Helper()
+			got, changed, err := w.client.GetIfChanged(t.Context(), object, etag, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got, changed
+		}
+		first := w.put("one")
+		if got, changed := get(""); !changed || string(got.Body) != "one" || got.ETag != first {
+			t.Errorf("at first: %+v, %t", got, changed)
+		}
+		if got, changed := get(first); changed || got.Body != nil || got.ETag != "" {
+			t.Errorf("unchanged: %+v, %t", got, changed)
+		}
+		if calls := w.Calls(); calls[len(calls)-1].Status != 304 {
+			t.Errorf("unchanged: %+v", calls[len(calls)-1])
+		}
+		second := w.put("two")
+		if got, changed := get(first); !changed || string(got.Body) != "two" || got.ETag != second {
+			t.Errorf("changed: %+v, %t", got, changed)
+		}
+		w.DeleteObject(object.Bucket, object.Key)
+		_, changed, err := w.client.GetIfChanged(t.Context(), object, second, limit)
+		want(t, err, facts.ErrAbsent, "cannot read s3://acme-config/web/bundle.tar: absent: there is no such object")
+		if changed {
+			t.Error("changed beside an error")
+		}
+	})
+}
+
+func TestOneOfManyWritesTheFirst(t *testing.T) {
+	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		won := 0
+		var writers sync.WaitGroup
+		for range 10 {
+			writers.Go(func() {
+				_, err := w.client.Put(t.Context(), object, []byte("mine"), facts.Condition{Absent: true})
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					won++
+				} else {
+					want(t, err, facts.ErrExists, "cannot write s3://acme-config/web/bundle.tar: exists already")
+				}
+			})
+		}
+		writers.Wait()
+		if won != 1 {
+			t.Errorf("%d of them", won)
+		}
+	})
+}
+
+func TestAnObjectIsReplacedWhileItIsTheOneThatWasRead(t *testing.T) {
+	const cannot = "cannot write s3://acme-config/web/bundle.tar: "
+	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+		replace := func(etag, body string) (string, error) {
+			return w.client.Put(t.Context(), object, []byte(body), facts.Condition{ETag: etag})
+		}
+		first := w.put("one")
+		second, err := replace(first, "two")
+		if err != nil || second == first {
+			t.Fatalf("%s, %v", second, err)
+		}
+		_, err = replace(first, "three")
+		want(t, err, facts.ErrChanged, cannot+"has changed")
+		if body, _ := w.Object(object.Bucket, object.Key); string(body) != "two" {
+			t.Errorf("it is %q", body)
+		}
+		w.Deny("s3:GetObject")
+		_, err = replace(second, "three")
+		want(t, err, facts.ErrRefused, cannot+"refused: the instance role must allow s3:PutObject and s3:GetObject (AccessDenied)")
+		w.Allow("s3:GetObject")
+		w.DeleteObject(object.Bucket, object.Key)
+		_, err = replace(second, "three")
+		want(t, err, facts.ErrAbsent, cannot+"absent: there is no such object")
+	})
+}
