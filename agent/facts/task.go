@@ -46,3 +46,10 @@ type Service struct {
 	MaximumPercent        int // 100: no other one may run beside it
 	Daemon                bool
 }
+
+// Stuck reports whether ECS cannot move the service's tasks off an instance that
+// drains: none may leave before another runs, and no other may run beside it.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/container-instance-draining.html
+func (s Service) Stuck() bool {
+	return !s.Daemon && s.MinimumHealthyPercent >= 100 && s.MaximumPercent <= 100
+}

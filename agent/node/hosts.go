@@ -15,7 +15,9 @@ import (
 	"github.com/ecsnode/ecsnode/agent/host/imds"
 	"github.com/ecsnode/ecsnode/agent/host/introspection"
 	"github.com/ecsnode/ecsnode/agent/host/logind"
+	"github.com/ecsnode/ecsnode/agent/host/s3"
 	"github.com/ecsnode/ecsnode/agent/host/systemd"
+	"github.com/ecsnode/ecsnode/agent/host/webhook"
 )
 
 // hosts are the outside things of one node.
@@ -25,6 +27,8 @@ type hosts struct {
 	ecs  *ecs.Client
 
 	autoscaling *autoscaling.Client
+	s3          *s3.Client
+	webhook     *webhook.Client
 
 	// Of the machine. They connect when they are asked.
 	manager manager
@@ -39,8 +43,8 @@ type unitWatcher interface {
 }
 
 // newHosts builds the clients. Of the environment it takes what the AWS SDKs
-// name so: AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_ENDPOINT_URL with _EC2, _ECS
-// and _AUTO_SCALING, and AWS_CA_BUNDLE, which is a file of this host whatever the root.
+// name so: AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_ENDPOINT_URL with _EC2, _ECS,
+// _AUTO_SCALING and _S3, and AWS_CA_BUNDLE, which is a file of this host whatever the root.
 // https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html
 func newHosts(o Options) (hosts, error) {
 	metadata := imds.New(imds.Options{Dial: o.Dial, Endpoint: o.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT")})
@@ -58,7 +62,7 @@ func newHosts(o Options) (hosts, error) {
 	endpoint := func(service string) string {
 		return cmp.Or(o.Getenv("AWS_ENDPOINT_URL_"+service), o.Getenv("AWS_ENDPOINT_URL"))
 	}
-	engine, err := docker.New(nil)
+	engine, err := docker.New(o.Docker)
 	if err != nil {
 		return hosts{}, err
 	}
@@ -69,6 +73,8 @@ func newHosts(o Options) (hosts, error) {
 		ecs:  ecs.New(api, endpoint("ECS")),
 
 		autoscaling: autoscaling.New(api, endpoint("AUTO_SCALING")),
+		s3:          s3.New(api, endpoint("S3")),
+		webhook:     webhook.New(webhook.Options{Dial: o.Dial}),
 
 		manager: services, units: services, docker: engine, logind: logind.New(logind.Options{}),
 	}, nil

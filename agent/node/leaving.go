@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,13 @@ func (n *Node) leaving(files fsx.FS, out outside) []duty.Entry {
 			When: when.Every(10 * sec), On: []cell.Waker{n.config}, Stream: n.watch(requestsDir), Timeout: 5 * sec,
 		},
 	}
+	if !n.scratch() {
+		table = append(table, duty.Entry{
+			Duty: &notice.Shutdown{Logind: n.hosts.logind, Drained: n.drained, Notices: n.notices[facts.NoticeShutdown]},
+			When: when.Every(min), On: []cell.Waker{n.drained}, Stream: n.hosts.logind.Watch,
+			Timeout: 5 * sec, Retry: duty.Retry{Max: min},
+		})
+	}
 	merged := &interruption.Duty{FS: files, Clock: clock{n.bootID}, Interruption: n.interruption}
 	var wakers []cell.Waker
 	for _, name := range noticeSources {
@@ -70,24 +78,38 @@ func (n *Node) leaving(files fsx.FS, out outside) []duty.Entry {
 	table = append(table, duty.Entry{
 		Duty: merged, When: when.Every(min), On: wakers, Timeout: 5 * sec, Retry: duty.Retry{Max: 10 * sec}, Core: true,
 	})
-	if n.scratch() {
-		return table
+	if n.hasDocker() {
+		table = append(table, n.draining(files, out)...)
 	}
-	shutdown := duty.Entry{
-		Duty: &notice.Shutdown{Logind: n.hosts.logind, Drained: n.drained, Notices: n.notices[facts.NoticeShutdown]},
-		When: when.Every(min), On: []cell.Waker{n.drained}, Stream: n.hosts.logind.Watch,
-		Timeout: 5 * sec, Retry: duty.Retry{Max: min},
-	}
-	return append(slices.Insert(table, len(table)-1, shutdown), duty.Entry{
-		Duty: &drain.Duty{
-			FS: files, Clock: clock{n.bootID}, Config: n.drainConfig(), Interruption: n.interruption,
-			Instance: n.instance, Cluster: n.cluster, Registration: n.registration, Identity: n.established,
-			ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling, Jobs: out.manager,
-			Plan: n.plan, Drained: n.drained,
-		},
+	return table
+}
+
+// draining empties the node, and tells of it.
+func (n *Node) draining(files fsx.FS, out outside) []duty.Entry {
+	sec, min := time.Second, time.Minute
+	return []duty.Entry{{
+		Duty: n.drainDuty(files, out),
 		When: when.Every(min), On: []cell.Waker{n.interruption, n.established, n.config, n.registration, n.cluster},
 		Timeout: 30 * sec, Retry: duty.Retry{Min: sec, Max: 5 * sec}, Core: true,
-	})
+	}, {
+		Duty: &drain.WebhookDuty{
+			FS: files, Clock: clock{n.bootID}, Config: n.drainConfig(), Instance: n.instance, Cluster: n.cluster,
+			Plan: n.plan, Poster: n.hosts.webhook,
+		},
+		On: []cell.Waker{n.plan, n.config}, Timeout: 2 * min, Retry: duty.Retry{Min: sec, Max: 10 * sec},
+	}, {
+		Duty: &drain.UploadDuty{Config: n.drainConfig(), Instance: n.instance, Plan: n.plan, Store: n.hosts.s3},
+		On:   []cell.Waker{n.plan, n.config}, Gap: 2 * sec, Timeout: min, Retry: duty.Retry{Min: sec, Max: 10 * sec},
+	}}
+}
+
+func (n *Node) drainDuty(files fsx.FS, out outside) *drain.Duty {
+	return &drain.Duty{
+		FS: files, Clock: clock{n.bootID}, Config: n.drainConfig(), Interruption: n.interruption,
+		Instance: n.instance, Cluster: n.cluster, Registration: n.registration, Identity: n.established,
+		ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling, Jobs: out.manager,
+		Plan: n.plan, Drained: n.drained,
+	}
 }
 
 // asks is when a source in instance metadata is asked. One that is off costs
@@ -194,15 +216,21 @@ func (n *Node) Drains(max int) ([]*DrainRecord, error) {
 }
 
 // AwaitDrain waits until the drain that was asked for at that time, as [Node.Drain]
-// returned it, is done or its deadline has passed, and calls tell with the
-// record whenever it says more. It reports whether the node is drained.
-func (n *Node) AwaitDrain(ctx context.Context, asked time.Time, tell func(*DrainRecord)) (drained bool, err error) {
-	key := facts.Notice{Source: facts.NoticeOperator, What: "drain", ID: asked.Format(time.RFC3339)}.Key()
-	return n.awaitDrain(ctx, func(k string) bool { return k == key }, tell)
+// returned it, is done or its deadline has passed. It calls tell with the record
+// and how the drain stands, in one line, whenever either says more. It reports
+// whether the node is drained.
+func (n *Node) AwaitDrain(ctx context.Context, asked time.Time, tell TellDrain) (drained bool, err error) {
+	id := "/" + asked.Format(time.RFC3339)
+	return n.awaitDrain(ctx, func(key string) bool {
+		return strings.HasPrefix(key, facts.NoticeOperator+"/") && strings.HasSuffix(key, id)
+	}, tell)
 }
 
-func (n *Node) awaitDrain(ctx context.Context, isFor func(key string) bool, tell func(*DrainRecord)) (drained bool, err error) {
-	told := -1
+// TellDrain is told how a drain goes.
+type TellDrain func(r *DrainRecord, stands string)
+
+func (n *Node) awaitDrain(ctx context.Context, isFor func(key string) bool, tell TellDrain) (drained bool, err error) {
+	told, stood := -1, ""
 	for {
 		all, err := n.Drains(1)
 		if err != nil && !errors.Is(err, ErrNoDrain) {
@@ -210,9 +238,9 @@ func (n *Node) awaitDrain(ctx context.Context, isFor func(key string) bool, tell
 		}
 		if len(all) > 0 && all[0].Open() && !all[0].Undoing && slices.ContainsFunc(all[0].For, isFor) {
 			p := all[0]
-			if len(p.Milestones) != told {
-				told = len(p.Milestones)
-				tell(p)
+			if stands := n.drainStands(); len(p.Milestones) != told || stands != stood {
+				told, stood = len(p.Milestones), stands
+				tell(p, stands)
 			}
 			switch {
 			case p.DrainedAt != (facts.Moment{}):
@@ -229,13 +257,27 @@ func (n *Node) awaitDrain(ctx context.Context, isFor func(key string) bool, tell
 	}
 }
 
+// drainStands is how the daemon's drain stands, or "".
+func (n *Node) drainStands() string {
+	d, err := status.Load(n.disk, status.Path)
+	if err != nil {
+		return ""
+	}
+	for _, r := range d.Duties {
+		if r.Name == (&drain.Duty{}).Name() {
+			return cmp.Or(r.Err, r.Summary)
+		}
+	}
+	return ""
+}
+
 // shutdownTime is what a drain is given that the login manager does not tell of.
 const shutdownTime = 100 * time.Second
 
 // Shutdown empties the node if its host is going down, and returns once it is
 // empty or the time for it is over. A daemon that runs is asked to; without one
 // it is done here. kind says where the host goes, "" that it stays.
-func (n *Node) Shutdown(ctx context.Context, tell func(*DrainRecord)) (kind string, drained bool, err error) {
+func (n *Node) Shutdown(ctx context.Context, tell TellDrain) (kind string, drained bool, err error) {
 	if n.scratch() {
 		return "", false, fmt.Errorf("shutdown works on the machine itself and not below --root %s", n.disk.Root())
 	}
@@ -263,8 +305,8 @@ func (n *Node) Shutdown(ctx context.Context, tell func(*DrainRecord)) (kind stri
 	}
 	waiting, enough := context.WithCancel(ctx)
 	defer enough()
-	drained, err = n.awaitDrain(waiting, forShutdown, func(p *DrainRecord) {
-		if tell(p); empty(p) {
+	drained, err = n.awaitDrain(waiting, forShutdown, func(p *DrainRecord, stands string) {
+		if tell(p, stands); empty(p) {
 			enough()
 		}
 	})

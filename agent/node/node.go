@@ -45,6 +45,9 @@ type Options struct {
 	Getenv func(string) string
 	// Dial reaches the network; nil is a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Docker connects to the Docker Engine of a node in a directory; nil: it has
+	// none. A node at / has that of the host.
+	Docker func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Watch tells when files in directories of this host change; nil is
 	// inotify.Watch.
 	Watch func(ctx context.Context, changed func(), dirs ...string) error
@@ -134,6 +137,9 @@ func New(opts Options) (*Node, error) {
 // scratch reports whether a directory plays the node: what is outside of it,
 // such as the ECS agent and Docker of the host, is then not the node's.
 func (n *Node) scratch() bool { return n.disk.Root() != "/" }
+
+// hasDocker reports whether the node has containers.
+func (n *Node) hasDocker() bool { return !n.scratch() || n.opts.Docker != nil }
 
 const instancePrefix = "i-"
 

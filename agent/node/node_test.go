@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/host/docker"
 	"github.com/ecsnode/ecsnode/agent/node"
 	"github.com/ecsnode/ecsnode/agent/sim"
 	"github.com/ecsnode/ecsnode/agent/status"
@@ -87,6 +89,9 @@ func (r *rig) node() *node.Node {
 		Root: r.root, Version: "test", Dial: r.net.DialContext,
 		Getenv: func(name string) string { return map[string]string{"AWS_CA_BUNDLE": r.ca}[name] },
 		Log:    slog.New(slog.NewTextHandler(&r.log, nil)),
+		Docker: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return r.net.DialContext(ctx, "unix", docker.Socket)
+		},
 		// Real inotify would keep virtual time from passing.
 		Watch: func(ctx context.Context, _ func(), _ ...string) error { <-ctx.Done(); return ctx.Err() },
 	})

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"text/template"
@@ -32,6 +33,10 @@ func (r *run) funcs() template.FuncMap {
 		"upper":   strings.ToUpper,
 		"trim":    strings.TrimSpace,
 		"replace": func(old, with, s string) string { return strings.ReplaceAll(s, old, with) },
+		"json": func(v any) (string, error) {
+			text, err := json.Marshal(v)
+			return string(text), err
+		},
 	}
 }
 

@@ -68,6 +68,7 @@ func (m MissingError) Is(target error) bool {
 //	hasTag "KEY"          whether the tag is there
 //	node "FIELD"          a field of the instance: see [Fields]
 //	shellquote TEXT       one word of a POSIX shell, whatever TEXT holds
+//	json VALUE            VALUE as JSON, a text with its quotes
 //	default, lower, upper, trim, replace   as in sprig
 //
 // and those of text/template.
@@ -80,7 +81,7 @@ type Template struct {
 // so that a wrong function, field or number of arguments is found at once.
 func Parse(name, src string, sample any) (*Template, error) {
 	r := &run{}
-	t, err := template.New(name).Funcs(r.funcs()).Parse(src)
+	t, err := template.New(name).Option("missingkey=error").Funcs(r.funcs()).Parse(src)
 	if err != nil {
 		return nil, clean(name, err)
 	}

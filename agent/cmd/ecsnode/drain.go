@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/node"
 	"github.com/ecsnode/ecsnode/agent/status"
 )
@@ -37,20 +42,7 @@ With --wait: exit status 0 drained, 1 not by the deadline.`,
 				return err
 			}
 			fmt.Fprintln(a.out, `asked for: a drain, until "ecsnode undrain"`)
-			if err := n.WatchesDrains(); err != nil {
-				return err
-			}
-			if !wait {
-				return nil
-			}
-			drained, err := n.AwaitDrain(cmd.Context(), asked, a.tellDrain())
-			if err != nil {
-				return err
-			}
-			if !drained {
-				return exit{code: 1}
-			}
-			return nil
+			return a.followDrain(cmd.Context(), n, asked, wait)
 		},
 	}
 	cmd.Flags().DurationVar(&ask.Deadline, "deadline", 0, "how long it may take (default interruption.soft_cap)")
@@ -61,15 +53,44 @@ With --wait: exit status 0 drained, 1 not by the deadline.`,
 	return cmd
 }
 
-// tellDrain prints what is new in a record.
-func (a *app) tellDrain() func(*node.DrainRecord) {
+// followDrain waits for a drain that was asked for, if that is wanted.
+func (a *app) followDrain(ctx context.Context, n *node.Node, asked time.Time, wait bool) error {
+	if err := n.WatchesDrains(); err != nil || !wait {
+		return err
+	}
+	drained, err := n.AwaitDrain(ctx, asked, a.tellDrain())
+	if err == nil && !drained {
+		return exit{code: 1}
+	}
+	return err
+}
+
+// tellDrain prints what is new in a record. On a terminal the last line is how
+// the drain stands, and is written anew as it changes.
+func (a *app) tellDrain() node.TellDrain {
 	told := 0
-	return func(p *node.DrainRecord) {
+	live := a.terminal()
+	return func(p *node.DrainRecord, stands string) {
+		if live {
+			fmt.Fprint(a.out, "\r\x1b[K")
+		}
 		for _, m := range p.Milestones[min(told, len(p.Milestones)):] {
 			fmt.Fprintf(a.out, "+%.1fs  %s\n", m.At.Sub(p.Began.Wall).Seconds(), status.Printable(m.What))
 		}
 		told = len(p.Milestones)
+		if live && p.DrainedAt == (facts.Moment{}) && !p.Missed {
+			fmt.Fprint(a.out, a.oneLine(stands))
+		}
 	}
+}
+
+// oneLine cuts text to what fits a line of the terminal.
+func (a *app) oneLine(text string) string {
+	text, _, _ = strings.Cut(status.Printable(text), "\n")
+	if width := a.style().Width; width > 1 && utf8.RuneCountInString(text) >= width {
+		text = string([]rune(text)[:width-2]) + "…"
+	}
+	return text
 }
 
 func (a *app) shutdownCommand() *cobra.Command {

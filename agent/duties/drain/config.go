@@ -3,9 +3,12 @@ package drain
 import (
 	"encoding"
 	"fmt"
+	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
 
@@ -52,6 +55,23 @@ type Config struct {
 	Sidecars       []string          `yaml:"sidecars" help:"Names of containers, or beginnings of them with a *, that are stopped after the others of their task where containers are stopped one by one."`
 	LifecycleHooks []string          `yaml:"lifecycle_hooks" help:"Termination lifecycle hooks of the Auto Scaling group that ecsnode keeps waiting and completes. Others are never touched."`
 	HookTimeout    when.Duration     `yaml:"hook_timeout" help:"How long a hook below /etc/ecsnode/hooks may run."`
+	Webhook        Webhook           `yaml:"webhook" help:"A URL that is told of each drain: when it begins, when the node is drained, when it is undone."`
+	Upload         Upload            `yaml:"upload" help:"Where in S3 the record of each drain is put, as it grows: the disk of a node that was terminated cannot be read."`
+}
+
+// Webhook is a URL that is told of drains.
+type Webhook struct {
+	URL     string                 `yaml:"url" help:"Where messages are posted. Empty: nowhere."`
+	Headers map[string]render.Text `yaml:"headers" help:"Headers of the message, beside Content-Type: application/json."`
+	Body    string                 `yaml:"body" help:"Template of the message. It may use .event, .notices, .deadline, .seconds_left, .outcome, .instance_id, .cluster and .container_instance, and the functions of node.config templates. Empty: all of these as JSON."`
+	Timeout when.Duration          `yaml:"timeout" help:"How long one attempt may take."`
+}
+
+// Upload is where records are put.
+type Upload struct {
+	Bucket string `yaml:"bucket" help:"Name of the bucket. Empty: records are not put anywhere."`
+	Prefix string `yaml:"prefix" help:"What the keys begin with; INSTANCE/BEGINNING.json follows."`
+	Region string `yaml:"region" help:"Region of the bucket. Empty: that of the node."`
 }
 
 // Default waits for tasks as long as there is time.
@@ -66,6 +86,8 @@ func Default() Config {
 		Sidecars:       []string{"log_router", "envoy", "ecs-service-connect-*", "xray-daemon"},
 		LifecycleHooks: []string{"ecsnode-drain"},
 		HookTimeout:    when.Duration(30 * time.Second),
+		Webhook:        Webhook{Headers: map[string]render.Text{}, Timeout: when.Duration(5 * time.Second)},
+		Upload:         Upload{Prefix: "drains/"},
 	}
 }
 
@@ -81,10 +103,33 @@ func (c Config) Validate(report func(path, message string)) {
 	if time.Duration(c.HookTimeout) < time.Second {
 		report("hook_timeout", fmt.Sprintf("%v is too short: expected 1s or more", c.HookTimeout))
 	}
+	c.Webhook.validate(report)
+	if c.Upload.Bucket != "" && !bucketName.MatchString(c.Upload.Bucket) {
+		report("upload.bucket", fmt.Sprintf("%q is no name of a bucket", c.Upload.Bucket))
+	}
 	for i, name := range c.LifecycleHooks {
 		if strings.HasPrefix(name, "ecs-managed-") {
 			report(fmt.Sprintf("lifecycle_hooks[%d]", i), fmt.Sprintf("%q is ECS's own hook, which ECS completes", name))
 		}
+	}
+}
+
+// bucketName: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+func (w Webhook) validate(report func(path, message string)) {
+	if w.URL == "" {
+		return
+	}
+	// Not quoted: a URL may hold a secret.
+	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		report("webhook.url", "it is no URL: expected https://HOST/PATH")
+	}
+	if time.Duration(w.Timeout) < 100*time.Millisecond || time.Duration(w.Timeout) > maxWebhookTime {
+		report("webhook.timeout", fmt.Sprintf("%v: expected 100ms to %v", w.Timeout, maxWebhookTime))
+	}
+	if _, err := w.template(); err != nil {
+		report("webhook.body", err.Error())
 	}
 }
 

@@ -280,12 +280,7 @@ func (d *Duty) silent(i facts.Interruption) []string {
 // describe says once which tasks are to leave, and which services cannot move
 // theirs away.
 func (d *Duty) describe(ctx context.Context, limit time.Duration, first []task) {
-	var services []string
-	for _, t := range first {
-		if name := t.Service(); name != "" && !slices.Contains(services, name) {
-			services = append(services, name)
-		}
-	}
+	services := servicesOf(first)
 	if len(first) > 0 {
 		d.once("tasks", "%s to leave: %s", counted(first), names(first))
 	}
@@ -301,13 +296,24 @@ func (d *Duty) describe(ctx context.Context, limit time.Duration, first []task) 
 	}
 	var stuck []string
 	for _, s := range all {
-		if !s.Daemon && s.MinimumHealthyPercent >= 100 && s.MaximumPercent <= 100 {
+		if s.Stuck() {
 			stuck = append(stuck, s.Name)
 		}
 	}
 	if len(stuck) > 0 {
-		d.note("ECS cannot move the tasks of %s: minimumHealthyPercent is 100 and maximumPercent leaves no room for others", strings.Join(stuck, ", "))
+		d.note("ECS cannot move the tasks of %s: %s", strings.Join(stuck, ", "), noRoom)
 	}
+}
+
+const noRoom = "minimumHealthyPercent is 100 and maximumPercent leaves no room for others"
+
+func servicesOf(tasks []task) (all []string) {
+	for _, t := range tasks {
+		if name := t.Service(); name != "" && !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // advance stops what is due and notes how far the node has got.
@@ -328,7 +334,7 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 		d.note("no task is left but what leaves last")
 	}
 	flushed := p.EmptyAt != (facts.Moment{}) && p.EmptyAt.Add(time.Duration(c.Flush)).Left(d.Clock.Now()) <= 0
-	lastChance := final && stopIn <= time.Duration(c.StopBefore)/4
+	lastChance := c.lastChance(stopIn, final)
 	if flushed || lastChance {
 		for _, t := range last {
 			all = append(all, stop{task: t})

@@ -1139,6 +1139,45 @@ func TestADrainIsWrittenDownOnAFullDiskAndUndoneAfterwards(t *testing.T) {
 	})
 }
 
+func TestARehearsalTellsWhatADrainWouldDoAndChangesNothing(t *testing.T) {
+	tasks := []*running{service(time.Hour), standalone("batch", time.Hour), standalone("cache", time.Hour), shipper()}
+	onNode(t, tasks, func(t *testing.T, r *rig) {
+		c := drain.Default()
+		c.Families = map[string]drain.Policy{"batch": drain.Stop, "cache": drain.Ignore}
+		r.config.Set(c)
+		r.hook("notice.d/10-tell", 0o755)
+		r.hook("notice.d/20-open", 0o777)
+		s := r.spot(2 * time.Minute)
+		i := facts.Interruption{Standing: []facts.Standing{s}, Drain: true, Hard: true, Deadline: s.Until, StopBy: s.Until}
+		got, err := r.duty.Rehearse(t.Context(), i, r.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var steps []string
+		for _, s := range got.Steps {
+			steps = append(steps, fmt.Sprintf("%v %s", s.After, s.What))
+		}
+		all := strings.Join(slices.Concat(steps, got.Tasks, got.Afterwards, got.Problems), "\n")
+		for _, want := range []string{
+			"0s DRAINING is asked for", "0s hook notice/10-tell is run", "0s 2 tasks to leave",
+			"1m0s what still runs is told to stop through ECS: batch 1", "1m30s what still runs is told to stop through ECS: web 0",
+			"1m45s containers that still run are told to stop through Docker", "1m53s what still runs is told to stop through ECS: logspout 3",
+			"2m0s the deadline, hard", "web 0: service web: ECS cannot move it: minimumHealthyPercent", "batch 1: standalone: stop", "cache 2: standalone: ignore",
+			"logspout 3: leaves last", "5s later these are told to stop: logspout 3", "hook notice/20-open would be refused",
+		} {
+			if !strings.Contains(all, want) {
+				t.Errorf("it does not say %q:\n%s", want, all)
+			}
+		}
+		if n := r.aws.count("SetState") + r.aws.count("StopTask") + len(r.jobs.ran); n != 0 {
+			t.Errorf("%d calls that change something: %q", n, r.aws.calls)
+		}
+		if names, err := drain.Records(r.disk); err != nil || len(names) != 0 {
+			t.Errorf("records %q, %v", names, err)
+		}
+	})
+}
+
 func TestTheDefaultIsValid(t *testing.T) {
 	drain.Default().Validate(func(path, message string) { t.Errorf("%s: %s", path, message) })
 	c := drain.Default()

@@ -179,6 +179,11 @@ func (c Config) forced(stopIn time.Duration, final bool) bool {
 	return final && stopIn <= time.Duration(c.StopBefore)
 }
 
+// lastChance reports whether what leaves last can wait no longer either.
+func (c Config) lastChance(stopIn time.Duration, final bool) bool {
+	return final && stopIn <= time.Duration(c.StopBefore)/4
+}
+
 // stops decides which tasks are to be stopped through ECS now, and which
 // containers through Docker. left is the time until the deadline, stopIn until
 // what is left must have been told; bounded and final say whether there is such

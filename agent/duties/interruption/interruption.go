@@ -153,6 +153,18 @@ func merge(kept []facts.Standing, answers []answer, now facts.Moment) (i facts.I
 	return i, again
 }
 
+// Of returns what a notice that comes now would come to once its drain begins,
+// and how long that is from now.
+func Of(n facts.Notice, now facts.Moment) (i facts.Interruption, begins time.Duration) {
+	answers := []answer{{n.Source, []facts.Notice{n}, true}}
+	i, again := merge(nil, answers, now)
+	if n.Drain && !i.Drain {
+		begins = again
+		i, _ = merge(i.Standing, answers, now.Add(begins))
+	}
+	return i, begins
+}
+
 // grace is what tasks are given where a notice is seen after its time.
 const grace = 30 * time.Second
 

@@ -21,6 +21,28 @@ type Request struct {
 	Deadline time.Duration `json:"deadline_ns,omitempty"` // from At; zero: the configured cap
 	Force    bool          `json:"force,omitempty"`       // stop what is left at the deadline
 	Why      string        `json:"why,omitempty"`
+	// Simulated: the drain is as if for this notice.
+	Simulated *facts.Notice `json:"simulated,omitempty"`
+}
+
+// notice is what is asked for as a notice.
+func (r Request) notice(c Config) facts.Notice {
+	n := facts.Notice{What: "drain", Drain: true, Cap: time.Duration(c.SoftCap)}
+	if r.Simulated != nil {
+		n = *r.Simulated
+		n.What = "simulated " + n.Source
+		if r.Simulated.What != "" {
+			n.What += " " + r.Simulated.What
+		}
+	}
+	n.Source, n.ID, n.Force = facts.NoticeOperator, stamp(r.At), r.Force
+	if r.Why != "" {
+		n.Why = r.Why
+	}
+	if r.Deadline > 0 {
+		n.Cap = r.Deadline
+	}
+	return n
 }
 
 // ShutdownRequest is what `ecsnode shutdown` asks for: that the node is empty
@@ -60,14 +82,7 @@ func (d *Operator) Reconcile(context.Context) (duty.Outcome, error) {
 		return duty.Outcome{}, fmt.Errorf(`cannot read the request to drain in %s: %w. "ecsnode undrain" removes it`, d.File, err)
 	}
 	if asked {
-		n := facts.Notice{
-			Source: facts.NoticeOperator, What: "drain", ID: stamp(r.At), Drain: true, Why: r.Why, Force: r.Force,
-			Cap: time.Duration(c.SoftCap),
-		}
-		if r.Deadline > 0 {
-			n.Cap = r.Deadline
-		}
-		all = append(all, n)
+		all = append(all, r.notice(c))
 	}
 	down, err := read(d.FS, d.Shutdown, &goes)
 	if down && err == nil && goes.BootID == d.BootID {
