@@ -54,6 +54,7 @@ every type that reaches an interface, which costs tens of megabytes.
 	blkid, mountinfo ─> volumes ─> cell[Volumes] ─> dockerhold ─> /run/ecsnode/docker-held.json ─> ecsnode ready docker
 	IMDS, logind, operator ─> notice × 6 ─> cell × 6 ─> interruption ─> cell[Interruption] ─> drain ─> ECS, Docker, Auto Scaling
 	drain ─> cell[Plan], /var/lib/ecsnode/drains ─> status, ecsnode drain show
+	cell[Plan] ─> webhook ─> a URL;  cell[Plan] ─> upload ─> S3
 	every pass ─> Record ─> board ─> /run/ecsnode/status.json ─> ecsnode status, sd_notify
 	what has Identity, once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity
 
@@ -97,6 +98,10 @@ them into one fact, which says by when and how hard. Drain works off a plan on
 disk: each pass does what is due and writes down what happened. These entries
 are the daemon's alone, run from its start on, and are never held: a node that
 goes takes its tasks along, whoever looks into it.
+
+Who tells others of a drain (webhook, upload) is an entry of its own and reads the
+plan: a URL that hangs takes no time from tasks. A rehearsal (ecsnode simulate)
+plays the decisions of the drain in time, over what it finds on the node.
 
 A pass of drain talks to several things of which each may hang while the clock
 runs. It makes those calls together (duty.Together), each with its own time; that

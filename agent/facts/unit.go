@@ -66,6 +66,8 @@ type Command struct {
 	Env  []string // NAME=value
 	// RuntimeMax bounds how long it runs; it is then sent SIGTERM. Zero: no bound.
 	RuntimeMax time.Duration
+	// Grace is how long after its SIGTERM it is killed. Zero: 90 s.
+	Grace time.Duration
 	// MemoryMax bounds its memory in bytes. Zero: no bound.
 	MemoryMax uint64
 	// Journal: what it writes goes to the journal. Otherwise its end is kept for

@@ -282,6 +282,7 @@ type rig struct {
 	disk         *fsx.Disk
 	boot         string
 	since        time.Time
+	ahead        time.Duration // of the wall clock
 	config       *cell.Cell[drain.Config]
 	interruption *cell.Cell[facts.Interruption]
 	registration *cell.Cell[facts.ContainerInstance]
@@ -294,7 +295,7 @@ type rig struct {
 }
 
 func (r *rig) Now() facts.Moment {
-	return facts.Moment{Wall: time.Now(), Boot: time.Since(r.since), BootID: r.boot}
+	return facts.Moment{Wall: time.Now().Add(r.ahead), Boot: time.Since(r.since), BootID: r.boot}
 }
 
 func onNode(t *testing.T, tasks []*running, f func(t *testing.T, r *rig)) {
@@ -1137,6 +1138,32 @@ func TestADrainIsWrittenDownOnAFullDiskAndUndoneAfterwards(t *testing.T) {
 			t.Errorf("ECS says %s: %+v", r.aws.status, r.record())
 		}
 	})
+}
+
+func TestAClockThatIsSetByAnHourTakesNoTaskItsSignal(t *testing.T) {
+	for name, c := range map[string]struct {
+		by   time.Duration
+		told time.Duration // when the task gets its signal, of 2 minutes
+	}{
+		"back":    {-time.Hour, 90 * time.Second},
+		"forward": {time.Hour, 30 * time.Second}, // the shorter time counts: it may be true
+	} {
+		t.Run(name, func(t *testing.T) {
+			task := standalone("batch", time.Hour)
+			onNode(t, []*running{task}, func(t *testing.T, r *rig) {
+				r.notice(r.spot(2 * time.Minute))
+				r.passes(30 * time.Second)
+				if n := r.aws.count("StopTask"); n != 0 {
+					t.Errorf("told %d times before the clock was set", n)
+				}
+				r.ahead = c.by
+				r.passes(70 * time.Second)
+				if told := task.stopping.Sub(r.since); told < c.told || told > c.told+2*time.Second {
+					t.Errorf("told after %v, want %v", told, c.told)
+				}
+			})
+		})
+	}
 }
 
 func TestARehearsalTellsWhatADrainWouldDoAndChangesNothing(t *testing.T) {

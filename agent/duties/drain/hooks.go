@@ -31,7 +31,11 @@ type Jobs interface {
 	Job(ctx context.Context, name string) (facts.Job, error)
 }
 
-const hookMemory = 256 << 20
+// Bounds of a hook beside its time-out.
+const (
+	hookMemory = 256 << 20
+	hookGrace  = 5 * time.Second // after its SIGTERM
+)
 
 // How a hook stands.
 const (
@@ -76,7 +80,7 @@ func (d *Duty) hook(ctx context.Context, c Config, event string, limit time.Dura
 		names = append(names, event+"/"+e.Name())
 		command := facts.Command{
 			Name: jobOf(event + "/" + e.Name()), Argv: []string{file}, Env: env, Journal: true,
-			RuntimeMax: time.Duration(c.HookTimeout), MemoryMax: hookMemory,
+			RuntimeMax: time.Duration(c.HookTimeout), Grace: hookGrace, MemoryMax: hookMemory,
 		}
 		calls = append(calls, func(ctx context.Context) (func(), error) { return nil, d.Jobs.RunJob(ctx, command) })
 	}

@@ -70,7 +70,20 @@ func decide(cfg Config, n node, file []byte) decision {
 	d.file, d.settings = next.bytes(), len(next.settings)
 	d.warnings = append(d.warnings, next.conflicts()...)
 	d.aboutTheFormerBlock(now, next)
+	if next.drainsForSpot() {
+		d.warn("%s is true: the ECS agent sets DRAINING at a Spot notice too, and what it set first nobody takes back when the instance starts again; ecsnode drains without it", spotDrainingKey)
+	}
 	return d
+}
+
+// drainsForSpot reports whether the agent is told to drain by itself.
+func (c contents) drainsForSpot() bool {
+	value, set := c.value(spotDrainingKey)
+	if all := foreignValues(c.outside(), spotDrainingKey); !set && len(all) > 0 {
+		value = all[0].value
+	}
+	on, err := strconv.ParseBool(value) // as the agent reads it: aws/amazon-ecs-agent:agent/utils/utils.go, ParseBool
+	return err == nil && on
 }
 
 // aboutTheFormerBlock says what leaves the block in this pass.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -456,5 +457,32 @@ func TestALineThatLooksAsIfItNamedTheCluster(t *testing.T) {
 		if got := strings.Contains(errors.Join(d.errs...).Error(), "line 2 of ecs.config looks like it"); got != want {
 			t.Errorf("%q: %v", line, d.errs)
 		}
+	}
+}
+
+func TestAnAgentThatDrainsByItselfForSpotIsTold(t *testing.T) {
+	t.Parallel()
+	yes, no := true, false
+	for name, c := range map[string]struct {
+		setting *bool
+		file    string
+		told    bool
+	}{
+		"not set":                        {nil, "", false},
+		"by ecsnode's setting":           {&yes, "", true},
+		"by user data":                   {nil, "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n", true},
+		"by user data, and set to false": {&no, "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n", false},
+		"false":                          {nil, "ECS_ENABLE_SPOT_INSTANCE_DRAINING=false\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := withCluster("web")
+			cfg.SpotInstanceDraining = c.setting
+			d := decide(cfg, node{path: "/etc/ecs/ecs.config", instance: spot()}, []byte(c.file))
+			told := slices.ContainsFunc(d.warnings, func(w string) bool { return strings.Contains(w, "ecsnode drains without it") })
+			if told != c.told {
+				t.Errorf("%q", d.warnings)
+			}
+		})
 	}
 }

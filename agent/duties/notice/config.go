@@ -17,7 +17,7 @@ type Policy string
 // The policies.
 const (
 	Off    Policy = "off"
-	Notify Policy = "notify" // shown, and told to hooks
+	Notify Policy = "notify" // shown
 	Drain  Policy = "drain"
 )
 
@@ -59,7 +59,7 @@ type Spot struct {
 
 // Rebalance is what is done about a rebalance recommendation.
 type Rebalance struct {
-	Policy   Policy        `yaml:"policy" help:"off: not asked for. notify: shown, and told to hooks. drain: the node drains."`
+	Policy   Policy        `yaml:"policy" help:"off: not asked for. notify: shown by status. drain: the node drains."`
 	Interval when.Duration `yaml:"interval" help:"How often it is asked for, on Spot Instances only."`
 	Lapses   when.Duration `yaml:"lapses" help:"A drain for it is undone if no other notice has come for this long."`
 }

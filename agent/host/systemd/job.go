@@ -110,6 +110,9 @@ func jobProperties(cmd facts.Command, output string) []systemd.Property {
 	if cmd.RuntimeMax > 0 {
 		props = append(props, set("RuntimeMaxUSec", uint64(cmd.RuntimeMax.Microseconds())))
 	}
+	if cmd.Grace > 0 {
+		props = append(props, set("TimeoutStopUSec", uint64(cmd.Grace.Microseconds())))
+	}
 	if cmd.MemoryMax > 0 {
 		props = append(props, set("MemoryMax", cmd.MemoryMax), set("OOMPolicy", "kill"))
 	}
