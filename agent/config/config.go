@@ -13,7 +13,9 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
 	"github.com/ecsnode/ecsnode/agent/duties/notice"
+	"github.com/ecsnode/ecsnode/agent/duties/readiness"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
 	"github.com/ecsnode/ecsnode/agent/duties/volumes"
@@ -38,6 +40,8 @@ type Config struct {
 	Units        units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
 	Interruption notice.Config     `yaml:"interruption" help:"Which news of the node's end is asked for, and what is done about it."`
 	Drain        drain.Config      `yaml:"drain" help:"How the node empties itself before it goes."`
+	NodeTasks    nodetasks.Config  `yaml:"node_tasks" help:"Tasks of ECS that every node runs once, such as a log shipper and a metrics agent."`
+	Readiness    readiness.Config  `yaml:"readiness" help:"Whether and when the node tells ECS that it is ready for work."`
 	Boot         Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
 }
 
@@ -69,6 +73,8 @@ func Default() Config {
 		Units:        units.Default(),
 		Interruption: notice.Default(),
 		Drain:        drain.Default(),
+		NodeTasks:    nodetasks.Default(),
+		Readiness:    readiness.Default(),
 		Boot:         Boot{Budget: when.Duration(defaultBudget), EarlyBudget: when.Duration(defaultEarlyBudget)},
 	}
 }

@@ -1,12 +1,16 @@
 package facts
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Labels that the ECS agent gives the containers of tasks:
 // aws/amazon-ecs-agent:agent/engine/docker_task_engine.go.
 const (
 	LabelTaskARN       = "com.amazonaws.ecs.task-arn"
 	LabelFamily        = "com.amazonaws.ecs.task-definition-family"
+	LabelRevision      = "com.amazonaws.ecs.task-definition-version"
 	LabelContainerName = "com.amazonaws.ecs.container-name"
 )
 
@@ -15,6 +19,7 @@ type Container struct {
 	ID        string
 	Name      string
 	Image     string
+	Created   time.Time // to the second
 	Labels    map[string]string
 	Addresses []netip.Addr // in every network it is attached to
 }

@@ -1,6 +1,9 @@
 package facts
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Statuses of a container instance and of a task, as ECS has them.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
@@ -24,6 +27,46 @@ type Task struct {
 	StartedBy string
 	Last      string // status: PROVISIONING ... RUNNING, DEACTIVATING, STOPPING, DEPROVISIONING, STOPPED
 	Desired   string // RUNNING or STOPPED
+	Revision  int    // of its task definition; 0: not known
+	// Why a task stops or has stopped, as only ECS knows; "": it does not.
+	StoppedReason string
+	Created       time.Time // as only ECS knows
+}
+
+// TaskStart is a task to be started.
+type TaskStart struct {
+	Definition string // family:revision, or an ARN
+	StartedBy  string // at most 36 letters, digits, "-", "_" and "/"
+	// Environment is set in containers of the task, by their names in the
+	// definition, over what the definition sets.
+	Environment map[string]map[string]string
+}
+
+// TaskRefused is why ECS starts a task not, in an answer of 200: nothing was
+// started.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+type TaskRefused struct {
+	Reason string // RESOURCE:MEMORY, AGENT, MISSING, INACTIVE, ATTRIBUTE, ...
+	Detail string
+}
+
+func (r *TaskRefused) Error() string {
+	if r.Detail != "" {
+		return "ECS says " + r.Reason + ": " + r.Detail
+	}
+	return "ECS says " + r.Reason
+}
+
+// Is makes it one of ErrRefused.
+func (r *TaskRefused) Is(target error) bool { return target == ErrRefused }
+
+// Capacity is how ECS manages the number of container instances that a
+// container instance is one of. The zero value is not managed.
+type Capacity struct {
+	Provider              string // capacity provider that the instance belongs to; "": none
+	ManagedScaling        bool
+	TerminationProtection bool
+	ManagedDraining       bool
 }
 
 // Service returns the name of the service that the task belongs to, or "" of a
@@ -40,7 +83,9 @@ func (t Task) Service() string {
 // drains.
 type Service struct {
 	Name                  string
-	Desired               int // how many tasks there should be
+	Active                bool
+	Definition            string // family:revision
+	Desired               int    // how many tasks there should be
 	Running               int
 	MinimumHealthyPercent int // 100 or more: a task leaves once another one runs
 	MaximumPercent        int // 100: no other one may run beside it

@@ -15,6 +15,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/duties/drain"
 	"github.com/ecsnode/ecsnode/agent/duties/interruption"
+	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
 	"github.com/ecsnode/ecsnode/agent/duties/notice"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -161,7 +162,13 @@ func (n *Node) noticeConfig() cell.Reader[notice.Config] {
 }
 
 func (n *Node) drainConfig() cell.Reader[drain.Config] {
-	return cell.View(n.config, func(e *effective) drain.Config { return e.Drain })
+	return cell.View(n.config, func(e *effective) drain.Config {
+		c := e.Drain
+		c.LeaveWith = e.NodeTasks.Leaving(nodetasks.WithWorkload)
+		with := func(family string) bool { return slices.Contains(c.LeaveWith, family) }
+		c.LeaveLast = slices.Concat(slices.DeleteFunc(slices.Clone(c.LeaveLast), with), e.NodeTasks.Leaving(nodetasks.Last))
+		return c
+	})
 }
 
 // DrainRequest is what an operator asks for, DrainRecord what became of it.

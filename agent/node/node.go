@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,6 +76,7 @@ type Node struct {
 	interruption *cell.Cell[facts.Interruption]
 	plan         *cell.Cell[*drain.Plan]
 	drained      *cell.Cell[string]
+	nodeTasks    *cell.Cell[[]facts.NodeTask]
 
 	hosts  hosts
 	notify notifier
@@ -126,6 +128,7 @@ func New(opts Options) (*Node, error) {
 		interruption: cell.New(facts.Interruption.Equal),
 		plan:         cell.Comparable[*drain.Plan](),
 		drained:      cell.Comparable[string](),
+		nodeTasks:    cell.New(slices.Equal[[]facts.NodeTask]),
 	}
 	n.id, n.bootID = n.machine()
 	if n.hosts, err = newHosts(opts); err != nil {
@@ -185,6 +188,7 @@ func (n *Node) head(writer string) status.Document {
 	d.Node.IdentityAt, _ = n.established.Get()
 	d.Hold = n.hold()
 	d.Drain = n.drainStatus()
+	d.NodeTasks, _ = n.nodeTasks.Get()
 	return d
 }
 

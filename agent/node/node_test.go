@@ -504,7 +504,7 @@ func TestAttributesThatChangeAfterRegistration(t *testing.T) {
 		"are put where that is asked for":      {"ecs_config: {put_attributes: true}\n", 1, "staging"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inNode(t, basic+c.yaml, func(t *testing.T, r *rig) {
+			inNode(t, basic+"readiness: {publish: false}\n"+c.yaml, func(t *testing.T, r *rig) {
 				defer r.daemon()()
 				r.pass(30 * time.Second)
 				r.world.SetRegistered("web")

@@ -10,6 +10,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instancehealth"
+	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/iptables"
 )
@@ -27,9 +28,15 @@ type manager interface {
 	ForgetJob(ctx context.Context, name string) error
 }
 
+// ecsAPI is what passes use of ECS.
+type ecsAPI interface {
+	ecsconfig.AttributePutter
+	nodetasks.ECS
+}
+
 // outside is what passes change beside files.
 type outside struct {
-	ecs         ecsconfig.AttributePutter
+	ecs         ecsAPI
 	autoscaling instancehealth.AutoScaling
 	manager     manager
 	filter      guard.Filter
@@ -44,13 +51,16 @@ func (n *Node) outside() outside {
 // what changes something is noted.
 type recorder struct {
 	manager
+	ecsReader
 	filter guard.Filter
 	calls  []string
 }
 
+type ecsReader interface{ nodetasks.ECS }
+
 // dry returns an outside that changes nothing, and its record.
 func (n *Node) dry() (outside, *recorder) {
-	r := &recorder{manager: n.hosts.manager, filter: &iptables.Filter{}}
+	r := &recorder{manager: n.hosts.manager, ecsReader: n.hosts.ecs, filter: &iptables.Filter{}}
 	return outside{r, r, r, r}, r
 }
 
@@ -65,6 +75,14 @@ func (r *recorder) PutAttributes(_ context.Context, ci facts.ContainerInstance, 
 		pairs = append(pairs, k+"="+attributes[k])
 	}
 	return r.note("ecs:PutAttributes %s on %s", strings.Join(pairs, " "), ci.ARN)
+}
+
+func (r *recorder) StartTask(_ context.Context, on facts.ContainerInstance, t facts.TaskStart) (facts.Task, error) {
+	return facts.Task{ARN: "of a dry run"}, r.note("ecs:StartTask %s on %s", t.Definition, on.ARN)
+}
+
+func (r *recorder) StopTask(_ context.Context, _ facts.ContainerInstance, arn, reason string) error {
+	return r.note("ecs:StopTask %s: %s", arn, reason)
 }
 
 func (r *recorder) ReportUnhealthy(_ context.Context, _, instanceID string) error {

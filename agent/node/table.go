@@ -90,10 +90,11 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 			On: []cell.Waker{board, n.instance, n.registration},
 		},
 	}
+	working := n.working(p, files, out)
 	if n.scratch() {
-		return slices.Concat(sources, identity)
+		return slices.Concat(sources, identity, working)
 	}
-	return slices.Concat(sources, n.beforeIdentity(files, out), identity, n.beforeDocker(files, out), n.machineTable(p, files, out))
+	return slices.Concat(sources, n.beforeIdentity(files, out), identity, n.beforeDocker(files, out), n.machineTable(p, files, out), working)
 }
 
 // beforeIdentity is what must be right about the machine before the node may

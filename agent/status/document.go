@@ -45,10 +45,12 @@ type Document struct {
 	BootID    string    `json:"boot_id,omitempty"`
 	Node      Node      `json:"node"`
 	// Off names what this process does without, and why.
-	Off    []string      `json:"off,omitempty"`
-	Hold   *Hold         `json:"hold,omitempty"`
-	Drain  *Drain        `json:"drain,omitempty"` // while one is under way
-	Duties []duty.Record `json:"duties"`          // in the order of the table
+	Off   []string `json:"off,omitempty"`
+	Hold  *Hold    `json:"hold,omitempty"`
+	Drain *Drain   `json:"drain,omitempty"` // while one is under way
+	// NodeTasks are those that every node runs once.
+	NodeTasks []facts.NodeTask `json:"node_tasks,omitempty"`
+	Duties    []duty.Record    `json:"duties"` // in the order of the table
 }
 
 // Node is what the node is, as far as known.

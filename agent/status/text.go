@@ -54,6 +54,7 @@ func (d *Document) Text(w io.Writer, now time.Time, v Verdict, gone string, s St
 		d.para(w, s, dim, "", off)
 	}
 	d.problems(w, now, s)
+	d.nodeTasks(w, now, s)
 	d.table(w, now, s)
 }
 

@@ -52,11 +52,14 @@ type Config struct {
 	StopBefore     when.Duration     `yaml:"stop_before" help:"How long before a hard deadline everything that is left is stopped, so that it gets its SIGTERM before the power goes."`
 	LeaveLast      []string          `yaml:"leave_last" help:"Families whose tasks stay until all others have gone, such as log shippers, and are then stopped."`
 	Flush          when.Duration     `yaml:"flush" help:"How long those have to send what they still hold."`
-	Sidecars       []string          `yaml:"sidecars" help:"Names of containers, or beginnings of them with a *, that are stopped after the others of their task where containers are stopped one by one."`
-	LifecycleHooks []string          `yaml:"lifecycle_hooks" help:"Termination lifecycle hooks of the Auto Scaling group that ecsnode keeps waiting and completes. Others are never touched."`
-	HookTimeout    when.Duration     `yaml:"hook_timeout" help:"How long a hook below /etc/ecsnode/hooks may run."`
-	Webhook        Webhook           `yaml:"webhook" help:"A URL that is told of each drain: when it begins, when the node is drained, when it is undone."`
-	Upload         Upload            `yaml:"upload" help:"Where in S3 the record of each drain is put, as it grows: the disk of a node that was terminated cannot be read."`
+	// LeaveWith are families whose tasks are stopped once nothing is left but such
+	// ones and those that leave last. Settings of others than the drain tell them.
+	LeaveWith      []string      `yaml:"-"`
+	Sidecars       []string      `yaml:"sidecars" help:"Names of containers, or beginnings of them with a *, that are stopped after the others of their task where containers are stopped one by one."`
+	LifecycleHooks []string      `yaml:"lifecycle_hooks" help:"Termination lifecycle hooks of the Auto Scaling group that ecsnode keeps waiting and completes. Others are never touched."`
+	HookTimeout    when.Duration `yaml:"hook_timeout" help:"How long a hook below /etc/ecsnode/hooks may run."`
+	Webhook        Webhook       `yaml:"webhook" help:"A URL that is told of each drain: when it begins, when the node is drained, when it is undone."`
+	Upload         Upload        `yaml:"upload" help:"Where in S3 the record of each drain is put, as it grows: the disk of a node that was terminated cannot be read."`
 }
 
 // Webhook is a URL that is told of drains.

@@ -124,6 +124,9 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		errs = append(errs, err) // a record that is damaged must not keep the node from draining
 	}
 	if !d.plan.Open() && !i.Drain {
+		if _, known := d.Plan.Get(); !known {
+			d.Plan.Set(d.plan) // none is under way
+		}
 		d.Drained.Set("")
 		out := duty.Outcome{Summary: "the node stays"}
 		if err := keepRoom(d.FS); err != nil {
@@ -329,6 +332,11 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 		d.note("%s came after the node was drained: %s", counted(slices.Concat(first, last)), names(slices.Concat(first, last)))
 	}
 	all := c.stops(first, left, bounded, stopIn, final)
+	if s.certain() && c.companions(first) && len(all) == 0 {
+		for _, t := range first {
+			all = append(all, stop{task: t})
+		}
+	}
 	if len(first) == 0 && s.certain() && p.EmptyAt == (facts.Moment{}) {
 		p.EmptyAt = d.Clock.Now()
 		d.note("no task is left but what leaves last")

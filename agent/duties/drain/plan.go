@@ -189,6 +189,12 @@ func Load(files fsx.FS, name string) (*Plan, error) {
 	return p, nil
 }
 
+// Open reports whether a drain is on record that is not over.
+func Open(files fsx.FS) (bool, error) {
+	p, err := loadOpen(files)
+	return p != nil, err
+}
+
 // loadOpen returns the newest record whose drain is not over, or nil. A record
 // that is damaged is skipped and told.
 func loadOpen(files fsx.FS) (open *Plan, err error) {

@@ -96,6 +96,8 @@ func (c Config) fate(t task, services []facts.Service) string {
 	switch n := slices.IndexFunc(services, named); {
 	case slices.Contains(c.LeaveLast, t.Family):
 		return "leaves last"
+	case slices.Contains(c.LeaveWith, t.Family):
+		return "leaves once the others have"
 	case !t.byECS && t.Service() == "":
 		return "ECS does not tell of it: it is waited for"
 	case t.standalone():

@@ -206,6 +206,12 @@ func (c Config) stops(first []task, left time.Duration, bounded bool, stopIn tim
 	return all
 }
 
+// companions reports whether all of these are tasks that leave with the others:
+// these have gone.
+func (c Config) companions(first []task) bool {
+	return len(first) > 0 && !slices.ContainsFunc(first, func(t task) bool { return !slices.Contains(c.LeaveWith, t.Family) })
+}
+
 // containers are those of a task that are to be stopped now: its sidecars once
 // they are alone.
 func (c Config) containers(t task) (all []stop) {

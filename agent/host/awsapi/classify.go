@@ -46,7 +46,7 @@ func statusOf(err error) int {
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html
 func classifyCode(code, message string, status int, action string) error {
 	if _, throttled := retry.DefaultThrottleErrorCodes[code]; throttled || status == http.StatusTooManyRequests {
-		return fmt.Errorf("%w: throttled (%s)", facts.ErrUnavailable, code)
+		return fmt.Errorf("%w (%s)", facts.ErrThrottled, code)
 	}
 	switch code {
 	case "UnauthorizedOperation", "AccessDenied", "AccessDeniedException":

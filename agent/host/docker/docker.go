@@ -69,7 +69,7 @@ func (c *Client) Containers(ctx context.Context) ([]facts.Container, error) {
 	}
 	found := make([]facts.Container, len(all))
 	for i, one := range all {
-		found[i] = facts.Container{ID: one.ID, Image: one.Image, Labels: one.Labels, Addresses: addresses(one.NetworkSettings)}
+		found[i] = facts.Container{ID: one.ID, Image: one.Image, Created: time.Unix(one.Created, 0).UTC(), Labels: one.Labels, Addresses: addresses(one.NetworkSettings)}
 		if len(one.Names) > 0 {
 			found[i].Name = strings.TrimPrefix(one.Names[0], "/")
 		}

@@ -99,10 +99,10 @@ func client(t *testing.T, socket string) *docker.Client {
 func TestWhatTheEngineTells(t *testing.T) {
 	e := &engine{live: true, oldest: "1.44", containers: []map[string]any{
 		{
-			"Id": "abc", "Names": []string{"/ecs-web-1"}, "Image": "web:1", "Labels": map[string]string{facts.LabelTaskARN: "arn"},
+			"Id": "abc", "Created": 1700000000, "Names": []string{"/ecs-web-1"}, "Image": "web:1", "Labels": map[string]string{facts.LabelTaskARN: "arn"},
 			"NetworkSettings": map[string]any{"Networks": map[string]any{"bridge": map[string]string{"IPAddress": "172.17.0.2", "GlobalIPv6Address": "fd00::2"}}},
 		},
-		{"Id": "def", "Names": []string{"/ecs-agent"}, "Image": "amazon/amazon-ecs-agent", "NetworkSettings": map[string]any{"Networks": map[string]any{"host": map[string]string{"IPAddress": ""}}}},
+		{"Id": "def", "Created": 1700000001, "Names": []string{"/ecs-agent"}, "Image": "amazon/amazon-ecs-agent", "NetworkSettings": map[string]any{"Networks": map[string]any{"host": map[string]string{"IPAddress": ""}}}},
 	}}
 	c := serve(t, e)
 	info, err := c.Info(t.Context())
@@ -115,10 +115,10 @@ func TestWhatTheEngineTells(t *testing.T) {
 	}
 	want := []facts.Container{
 		{
-			ID: "abc", Name: "ecs-web-1", Image: "web:1", Labels: map[string]string{facts.LabelTaskARN: "arn"},
+			ID: "abc", Name: "ecs-web-1", Image: "web:1", Created: time.Unix(1700000000, 0).UTC(), Labels: map[string]string{facts.LabelTaskARN: "arn"},
 			Addresses: []netip.Addr{netip.MustParseAddr("172.17.0.2"), netip.MustParseAddr("fd00::2")},
 		},
-		{ID: "def", Name: "ecs-agent", Image: "amazon/amazon-ecs-agent"},
+		{ID: "def", Name: "ecs-agent", Image: "amazon/amazon-ecs-agent", Created: time.Unix(1700000001, 0).UTC()},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)

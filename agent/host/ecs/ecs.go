@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,9 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/awsapi"
+	"github.com/ecsnode/ecsnode/agent/host/httpx"
 )
 
 // Client is a client of the ECS API. It is safe for concurrent use.
@@ -31,6 +34,10 @@ type Client struct {
 	describeTasks     call[ecs.DescribeTasksInput, ecs.DescribeTasksOutput]
 	stopTask          call[ecs.StopTaskInput, ecs.StopTaskOutput]
 	describeServices  call[ecs.DescribeServicesInput, ecs.DescribeServicesOutput]
+
+	startTask          call[ecs.StartTaskInput, ecs.StartTaskOutput]
+	describeDefinition call[ecs.DescribeTaskDefinitionInput, ecs.DescribeTaskDefinitionOutput]
+	describeProviders  call[ecs.DescribeCapacityProvidersInput, ecs.DescribeCapacityProvidersOutput]
 }
 
 // call is a method of the SDK's client.
@@ -52,15 +59,19 @@ func New(c aws.Config, endpoint string) *Client {
 		describeTasks:     api.DescribeTasks,
 		stopTask:          api.StopTask,
 		describeServices:  api.DescribeServices,
+
+		startTask:          api.StartTask,
+		describeDefinition: api.DescribeTaskDefinition,
+		describeProviders:  api.DescribeCapacityProviders,
 	}
 }
 
 // in makes a call in a region, with the time that one call may take. action is
 // the IAM action that it needs, and cluster the one that it names.
-func in[In, Out any](ctx context.Context, region string, c call[In, Out], input *In, action, cluster string) (*Out, error) {
+func in[In, Out any](ctx context.Context, region string, c call[In, Out], input *In, action, cluster string, options ...func(*ecs.Options)) (*Out, error) {
 	ctx, cancel := awsapi.WithTimeout(ctx)
 	defer cancel()
-	out, err := c(ctx, input, func(o *ecs.Options) { o.Region = region })
+	out, err := c(ctx, input, append(options, func(o *ecs.Options) { o.Region = region })...)
 	if err != nil {
 		return nil, classify(ctx, err, action, cluster)
 	}
@@ -79,7 +90,27 @@ func classify(ctx context.Context, err error, action, cluster string) error {
 	case errors.As(err, &invalid) && strings.Contains(invalid.ErrorMessage(), "task was not found"):
 		return errGone
 	}
-	return awsapi.Classify(ctx, err, action)
+	return awsapi.Classify(ctx, err, passedRole(err, action))
+}
+
+var passRole = regexp.MustCompile(`iam:PassRole( on resource: (arn:[^\s]+))?`)
+
+// passedRole is the action that the caller may not do: for its own one, it must
+// be allowed to pass the roles of a task.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+func passedRole(err error, action string) string {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return action
+	}
+	m := passRole.FindStringSubmatch(api.ErrorMessage())
+	switch {
+	case m == nil:
+		return action
+	case m[2] == "":
+		return "iam:PassRole for " + action
+	}
+	return "iam:PassRole of " + httpx.Excerpt(m[2]) + " for " + action
 }
 
 // errGone is a task that ECS has forgotten. Of what has its code it is told by

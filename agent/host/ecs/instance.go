@@ -65,20 +65,24 @@ func (c *Client) State(ctx context.Context, of facts.ContainerInstance) (facts.I
 }
 
 func (c *Client) state(ctx context.Context, of facts.ContainerInstance) (facts.InstanceState, error) {
-	region, err := regionOf(of)
-	if err != nil {
-		return facts.InstanceState{}, err
-	}
-	input := &ecs.DescribeContainerInstancesInput{Cluster: &of.Cluster, ContainerInstances: []string{of.ARN}}
-	out, err := in(ctx, region, c.describeInstances, input, describeInstances, of.Cluster)
-	if err != nil {
-		return facts.InstanceState{}, err
-	}
-	found, err := onlyInstance(of, out.ContainerInstances, out.Failures)
+	found, err := c.instance(ctx, of)
 	if err != nil {
 		return facts.InstanceState{}, err
 	}
 	return facts.InstanceState{Status: aws.ToString(found.Status), AgentConnected: found.AgentConnected}, nil
+}
+
+func (c *Client) instance(ctx context.Context, of facts.ContainerInstance) (types.ContainerInstance, error) {
+	region, err := regionOf(of)
+	if err != nil {
+		return types.ContainerInstance{}, err
+	}
+	input := &ecs.DescribeContainerInstancesInput{Cluster: &of.Cluster, ContainerInstances: []string{of.ARN}}
+	out, err := in(ctx, region, c.describeInstances, input, describeInstances, of.Cluster)
+	if err != nil {
+		return types.ContainerInstance{}, err
+	}
+	return onlyInstance(of, out.ContainerInstances, out.Failures)
 }
 
 // onlyInstance takes what an answer says of the one container instance that was

@@ -67,7 +67,11 @@ func (c *Client) services(ctx context.Context, on facts.ContainerInstance, names
 func service(s types.Service) facts.Service {
 	found := facts.Service{
 		Name: aws.ToString(s.ServiceName), Desired: int(s.DesiredCount), Running: int(s.RunningCount),
+		Active:                aws.ToString(s.Status) == facts.StatusActive,
 		MinimumHealthyPercent: 100, MaximumPercent: 200,
+	}
+	if family, revision := definitionOf(aws.ToString(s.TaskDefinition)); revision > 0 {
+		found.Definition = fmt.Sprintf("%s:%d", family, revision)
 	}
 	if s.SchedulingStrategy == types.SchedulingStrategyDaemon {
 		found.Daemon, found.MinimumHealthyPercent, found.MaximumPercent = true, 0, 100

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -66,9 +67,13 @@ func (c *Client) tasks(ctx context.Context, on facts.ContainerInstance) ([]facts
 
 // listed appends the ARNs of the tasks with a desired status.
 func (c *Client) listed(ctx context.Context, region string, on facts.ContainerInstance, desired types.DesiredStatus, arns []string) ([]string, error) {
-	input := &ecs.ListTasksInput{Cluster: &on.Cluster, ContainerInstance: &on.ARN, DesiredStatus: desired}
+	return c.pages(ctx, region, on.Cluster, &ecs.ListTasksInput{Cluster: &on.Cluster, ContainerInstance: &on.ARN, DesiredStatus: desired}, arns)
+}
+
+// pages appends what is listed, page by page.
+func (c *Client) pages(ctx context.Context, region, cluster string, input *ecs.ListTasksInput, arns []string) ([]string, error) {
 	for range maxPages {
-		out, err := in(ctx, region, c.listTasks, input, listTasks, on.Cluster)
+		out, err := in(ctx, region, c.listTasks, input, listTasks, cluster)
 		if err != nil {
 			return nil, err
 		}
@@ -85,10 +90,28 @@ func (c *Client) listed(ctx context.Context, region string, on facts.ContainerIn
 }
 
 // described appends the tasks with the ARNs, in their order, but for those that
-// are STOPPED or that ECS has forgotten. The answer must account for each: a
-// task must not seem to be gone because of an answer that is short.
+// are STOPPED or that ECS has forgotten.
 func (c *Client) described(ctx context.Context, region string, on facts.ContainerInstance, arns []string, tasks []facts.Task) ([]facts.Task, error) {
-	out, err := in(ctx, region, c.describeTasks, &ecs.DescribeTasksInput{Cluster: &on.Cluster, Tasks: arns}, describeTasks, on.Cluster)
+	found, err := c.describe(ctx, region, on.Cluster, arns)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range found {
+		switch {
+		case aws.ToString(t.ContainerInstanceArn) != on.ARN:
+			return nil, fmt.Errorf("%w: the answer has a task of another container instance", facts.ErrUnavailable)
+		case aws.ToString(t.LastStatus) != facts.TaskStopped:
+			tasks = append(tasks, taskOf(t))
+		}
+	}
+	return tasks, nil
+}
+
+// describe returns the tasks with the ARNs, in their order, but for those that
+// ECS has forgotten. The answer must account for each: a task must not seem to be
+// gone because of an answer that is short.
+func (c *Client) describe(ctx context.Context, region, cluster string, arns []string) (tasks []types.Task, err error) {
+	out, err := in(ctx, region, c.describeTasks, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: arns}, describeTasks, cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -103,29 +126,23 @@ func (c *Client) described(ctx context.Context, region string, on facts.Containe
 		i := slices.IndexFunc(out.Tasks, func(t types.Task) bool { return aws.ToString(t.TaskArn) == arn })
 		switch {
 		case i < 0 && missing[arn]:
-			continue
 		case i < 0:
 			return nil, fmt.Errorf("%w: the answer lacks a task", facts.ErrUnavailable)
-		}
-		t := out.Tasks[i]
-		switch last := aws.ToString(t.LastStatus); {
-		case last == "" || aws.ToString(t.ContainerInstanceArn) != on.ARN:
-			return nil, fmt.Errorf("%w: the answer has a task without status or of another container instance", facts.ErrUnavailable)
-		case last != facts.TaskStopped:
-			tasks = append(tasks, facts.Task{
-				ARN: arn, Family: familyOf(aws.ToString(t.TaskDefinitionArn)), Group: aws.ToString(t.Group),
-				StartedBy: aws.ToString(t.StartedBy), Last: last, Desired: aws.ToString(t.DesiredStatus),
-			})
+		case aws.ToString(out.Tasks[i].LastStatus) == "":
+			return nil, fmt.Errorf("%w: the answer has a task without status", facts.ErrUnavailable)
+		default:
+			tasks = append(tasks, out.Tasks[i])
 		}
 	}
 	return tasks, nil
 }
 
-// familyOf returns the family of a task definition's ARN, which ends in
-// task-definition/FAMILY:REVISION.
-func familyOf(definition string) string {
-	family, _, _ := strings.Cut(definition[strings.LastIndex(definition, "/")+1:], ":")
-	return family
+// definitionOf takes a task definition's ARN apart, which ends in
+// task-definition/FAMILY:REVISION. A revision that makes no sense is 0.
+func definitionOf(definition string) (family string, revision int) {
+	family, number, _ := strings.Cut(definition[strings.LastIndex(definition, "/")+1:], ":")
+	revision, _ = strconv.Atoi(number)
+	return family, revision
 }
 
 // StopTask tells a task of the container instance to stop, for a reason that

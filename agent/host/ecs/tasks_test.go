@@ -65,6 +65,12 @@ func TestANodeIsDrainedAndIsActiveAgain(t *testing.T) {
 				}
 				want = append(want, facts.Task{ARN: got[i].ARN, Family: "site", Group: "service:site", StartedBy: got[i].StartedBy, Last: m.last, Desired: "STOPPED"})
 			}
+			for i := range want {
+				want[i].Revision, want[i].Created = 1, start
+				if want[i].Desired == facts.TaskStopped {
+					want[i].StoppedReason = got[0].StoppedReason + got[len(got)-1].StoppedReason
+				}
+			}
 			slices.SortFunc(want, func(a, b facts.Task) int { return strings.Compare(a.ARN, b.ARN) })
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("after %v: %s", m.after, diff)
@@ -157,8 +163,8 @@ func TestServices(t *testing.T) {
 			t.Fatalf("%+v, %v", got, err)
 		}
 		want := []facts.Service{
-			{Name: "logs", Desired: 1, Running: 1, MaximumPercent: 100, Daemon: true},
-			{Name: "s00", Desired: 2, Running: 2, MinimumHealthyPercent: 50, MaximumPercent: 100},
+			{Name: "logs", Active: true, Definition: "logs:1", Desired: 1, Running: 1, MaximumPercent: 100, Daemon: true},
+			{Name: "s00", Active: true, Definition: "s00:1", Desired: 2, Running: 2, MinimumHealthyPercent: 50, MaximumPercent: 100},
 		}
 		if diff := cmp.Diff(want, got[:2]); diff != "" {
 			t.Error(diff)
@@ -345,8 +351,8 @@ func TestAnswersThatSayTooLittle(t *testing.T) {
 		"nothing of a task":            {"ListTasks", map[string]string{"ListTasks": listed}, facts.ErrUnavailable, "unavailable: the answer lacks a task"},
 		"pages without end":            {"ListTasks", map[string]string{"ListTasks": endless}, facts.ErrUnavailable, "unavailable: the answer has more than 20 pages"},
 		"another reason of a failure":  {"DescribeContainerInstances", map[string]string{"DescribeContainerInstances": `{"failures":[{"reason":"ODD","detail":"why"}]}`}, facts.ErrRefused, "refused: ECS says ODD: why"},
-		"a task of another instance":   {"ListTasks", map[string]string{"ListTasks": listed, "DescribeTasks": `{"tasks":[{"taskArn":"` + task + `","lastStatus":"STOPPED","containerInstanceArn":"x"}]}`}, facts.ErrUnavailable, "unavailable: the answer has a task without status or of another container instance"},
-		"a task without a status":      {"ListTasks", map[string]string{"ListTasks": listed, "DescribeTasks": `{"tasks":[{"taskArn":"` + task + `","containerInstanceArn":"` + node + `"}]}`}, facts.ErrUnavailable, "unavailable: the answer has a task without status or of another container instance"},
+		"a task of another instance":   {"ListTasks", map[string]string{"ListTasks": listed, "DescribeTasks": `{"tasks":[{"taskArn":"` + task + `","lastStatus":"STOPPED","containerInstanceArn":"x"}]}`}, facts.ErrUnavailable, "unavailable: the answer has a task of another container instance"},
+		"a task without a status":      {"ListTasks", map[string]string{"ListTasks": listed, "DescribeTasks": `{"tasks":[{"taskArn":"` + task + `","containerInstanceArn":"` + node + `"}]}`}, facts.ErrUnavailable, "unavailable: the answer has a task without status"},
 		"another failure of a task":    {"ListTasks", map[string]string{"ListTasks": listed, "DescribeTasks": `{"failures":[{"arn":"` + task + `","reason":"ODD"}]}`}, facts.ErrRefused, "refused: ECS says ODD"},
 		"another failure of a service": {"DescribeServices", map[string]string{"DescribeServices": `{"failures":[{"reason":"ODD"}]}`}, facts.ErrRefused, "refused: ECS says ODD"},
 		"two of one instance":          {"ListContainerInstances", map[string]string{"ListContainerInstances": `{"containerInstanceArns":["a","b"]}`}, facts.ErrUnavailable, "unavailable: it is registered as 2 container instances"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -36,7 +37,7 @@ func (c *Client) Tasks(ctx context.Context) ([]facts.Task, error) {
 // aws/amazon-ecs-agent:ecs-agent/introspection/v1/response.go
 func parseTasks(body []byte) (tasks []facts.Task, err error) {
 	var answer struct {
-		Tasks *[]struct{ Arn, Family, KnownStatus, DesiredStatus string }
+		Tasks *[]struct{ Arn, Family, Version, KnownStatus, DesiredStatus string }
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.Tasks == nil {
 		return nil, fmt.Errorf("%w: not an agent's answer: %s", facts.ErrUnavailable, httpx.Excerpt(string(body)))
@@ -46,7 +47,11 @@ func parseTasks(body []byte) (tasks []facts.Task, err error) {
 		case t.Arn == "" || len(t.Arn) > maxText || t.KnownStatus == "":
 			return nil, fmt.Errorf("%w: it has a task without ARN or status", facts.ErrUnavailable)
 		case t.KnownStatus != facts.TaskStopped:
-			tasks = append(tasks, facts.Task{ARN: t.Arn, Family: t.Family, Last: t.KnownStatus, Desired: t.DesiredStatus})
+			revision, err := strconv.Atoi(t.Version)
+			if err != nil {
+				revision = 0
+			}
+			tasks = append(tasks, facts.Task{ARN: t.Arn, Family: t.Family, Revision: revision, Last: t.KnownStatus, Desired: t.DesiredStatus})
 		}
 	}
 	slices.SortFunc(tasks, func(a, b facts.Task) int { return strings.Compare(a.ARN, b.ARN) })

@@ -49,9 +49,9 @@ func TestTasks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := []facts.Task{{ARN: pending, Family: "batch", Last: "PENDING", Desired: "RUNNING"}}
+			want := []facts.Task{{ARN: pending, Family: "batch", Revision: 1, Last: "PENDING", Desired: "RUNNING"}}
 			if m.site != "" {
-				want = append(want, facts.Task{ARN: site, Family: "site", Last: "RUNNING", Desired: m.site})
+				want = append(want, facts.Task{ARN: site, Family: "site", Revision: 1, Last: "RUNNING", Desired: m.site})
 			}
 			slices.SortFunc(want, func(a, b facts.Task) int { return strings.Compare(a.ARN, b.ARN) })
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -1,0 +1,412 @@
+package nodetasks
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+// Paces and bounds.
+const (
+	healthy    = time.Hour              // after which ends before are forgotten
+	settles    = 15 * time.Second       // a StartTask without an answer: ECS's lists tell of it by then
+	appears    = 10 * time.Second       // a task that was started: the agent has it by then
+	askPause   = 15 * time.Second       // between questions what became of a task
+	restarting = 30 * time.Second       // how long an agent may take to restart a container by its policy
+	look       = 100 * time.Millisecond // where the next thing happens at once
+	roomPause  = time.Second            // where ECS still holds the room of the task before
+	agentPause = 5 * time.Second
+	maxPause   = 5 * time.Minute
+	early      = 3 // ends before it stayed up, after which a new one is taken back
+)
+
+// task is a task of the family as its agent and Docker see it.
+type task struct {
+	arn       string
+	revision  int
+	created   time.Time // of its first container
+	container string    // of those that run, the one that counts
+	up        bool      // a container of it runs
+	leaving   bool      // it is told to stop
+}
+
+// answers are what ECS has said in this pass, each nil if it was not asked.
+type answers struct {
+	started *[]facts.Task   // by us, those that stop and stopped too
+	all     *[]facts.Task   // of the node
+	managed *facts.Capacity // how the node's instances are managed
+	active  *error          // whether the wanted definition is there to be started
+}
+
+// view is what a decision about one node task is made on.
+type view struct {
+	now     time.Time
+	id      string // of the node
+	task    Task
+	want    spec
+	wantErr error  // why want is not known
+	tasks   []task // of the family, oldest first
+	foreign string // container of others, recognised
+	drains  bool
+	turn    bool // no other node task is being replaced
+	config  Config
+	answers
+}
+
+// Actions.
+type action int
+
+const (
+	nothing action = iota
+	askStarted
+	askAll
+	askManaged
+	askActive
+	start
+	stop
+)
+
+// step is what is to be done about one node task, and how it stands.
+type step struct {
+	do     action
+	spec   spec   // to be started
+	arn    string // to be stopped
+	why    string // it is to be stopped
+	holds  bool   // ECS still holds the room of the task before
+	status facts.NodeTask
+	again  time.Duration
+	warn   string
+	err    error
+}
+
+// decide is pure: it returns the record with what is learnt, and what to do.
+func (v view) decide(r record) (record, step) {
+	live, leaving := v.live(), v.leaving()
+	r = v.learn(r, live)
+	s := step{status: facts.NodeTask{
+		Wanted: v.want.Definition, Needed: string(cmp.Or(v.task.Needed, Soft)), Restarts: r.Ends, LastEnd: r.LastEnd,
+	}}
+	if len(live) > 0 {
+		s.shows(live[0], v.task.Family())
+	}
+	if v.drains {
+		if s.status.State != facts.NodeTaskRunning {
+			s.status.State = facts.NodeTaskLeaving
+		}
+		s.status.Why = "the node drains: nothing is started"
+		return r, s
+	}
+	if len(live) == 0 && v.foreign != "" {
+		s.status.State, s.status.Container, s.status.Why = facts.NodeTaskAdopted, v.foreign, "started by others than ECS"
+		return r, s
+	}
+	if v.foreign != "" {
+		s.warn = fmt.Sprintf("container %s, started by others than ECS, does the same work", short(v.foreign))
+	}
+	switch {
+	case len(live) > 1:
+		return r, v.onlyOne(s, live)
+	case v.wantErr != nil:
+		s.err = v.wantErr
+		if len(live) == 0 {
+			s.status.State = facts.NodeTaskWaiting
+		}
+		s.status.Why = v.wantErr.Error()
+		return r, s
+	case len(live) == 1:
+		return v.running(r, s, live[0])
+	case slices.ContainsFunc(leaving, func(t task) bool { return t.up }):
+		s.status.State, s.status.Task, s.again = facts.NodeTaskStopping, leaving[0].arn, 5*look
+		return r, s
+	}
+	return v.gone(r, s)
+}
+
+func (v view) live() []task {
+	return slices.DeleteFunc(slices.Clone(v.tasks), func(t task) bool { return t.leaving })
+}
+
+func (v view) leaving() []task {
+	return slices.DeleteFunc(slices.Clone(v.tasks), func(t task) bool { return !t.leaving })
+}
+
+func (s *step) shows(t task, family string) {
+	s.status.State = facts.NodeTaskStarting
+	if t.up {
+		s.status.State, s.status.Since = facts.NodeTaskRunning, t.created
+	}
+	s.status.Task, s.status.Container = t.arn, t.container
+	if s.status.Definition = family; t.revision > 0 {
+		s.status.Definition = fmt.Sprintf("%s:%d", family, t.revision)
+	}
+}
+
+// learn takes in what became of the task that runs or was asked for.
+func (v view) learn(r record, live []task) record {
+	if len(live) == 0 {
+		if r.Running.Seen {
+			r = r.ended(v.now, "its container ended")
+		}
+		return r
+	}
+	t := live[0]
+	if r.Running.ARN != t.arn {
+		found := run{ARN: t.arn, At: t.created}
+		if r.Calling != nil { // so it did take effect
+			found.Spec, found.At, found.Ours = r.Calling.Spec, r.Calling.At, true
+		} else {
+			found.Spec = v.want // nobody knows its environment
+			if t.revision > 0 {
+				found.Spec.Definition = fmt.Sprintf("%s:%d", v.task.Family(), t.revision)
+			}
+		}
+		r.Running = found
+	}
+	r.Calling, r.Tries, r.Refusal, r.NextTry = nil, 0, "", time.Time{}
+	switch {
+	case t.up:
+		r.Running.Seen, r.Running.Down = true, time.Time{}
+	case r.Running.Seen && r.Running.Down.IsZero():
+		r.Running.Down = v.now
+	}
+	age := v.now.Sub(t.created)
+	if t.up && age >= time.Duration(v.config.StaysUp) && r.Bad[r.Running.Spec.hash()] == "" {
+		good := r.Running.Spec
+		r.Good, r.Early = &good, 0
+	}
+	if t.up && age >= healthy {
+		r.Ends = 0
+	}
+	return r
+}
+
+// ended notes that the task that ran, or was asked for, is no more.
+func (r record) ended(now time.Time, why string) record {
+	was := r.Running
+	r.Running, r.Dead = run{}, was.ARN
+	if was.Told {
+		return r
+	}
+	r.Ends, r.EndedAt, r.LastEnd = r.Ends+1, now, why
+	if r.Good != nil && r.Good.hash() == was.Spec.hash() {
+		return r
+	}
+	r.Early++
+	if r.Early >= early && r.Good != nil {
+		r = r.takenBack(was.Spec, why)
+	}
+	return r
+}
+
+// takenBack marks a spec as one that is not started again while it is wanted.
+func (r record) takenBack(s spec, why string) record {
+	bad := map[string]string{s.hash(): fmt.Sprintf("%s did not stay up: %s", s.Definition, why)}
+	r.Bad, r.Early, r.Ends = bad, 0, 0
+	return r
+}
+
+// onlyOne stops the newest of several, but for tasks of services.
+func (v view) onlyOne(s step, live []task) step {
+	if v.all == nil {
+		s.do = askAll
+		return s
+	}
+	for _, t := range slices.Backward(live[1:]) {
+		i := slices.IndexFunc(*v.all, func(o facts.Task) bool { return o.ARN == t.arn })
+		if i >= 0 && (*v.all)[i].Service() == "" {
+			s.do, s.arn, s.why = stop, t.arn, "one of its kind runs on this container instance already"
+			return s
+		}
+	}
+	s.warn, s.again = fmt.Sprintf("%d tasks of family %s run, those beside the oldest by a service", len(live), v.task.Family()), time.Minute
+	return s
+}
+
+// running looks whether the task that there is, is the one that is wanted.
+func (v view) running(r record, s step, t task) (record, step) {
+	if down := r.Running.Down; !down.IsZero() {
+		s.status.Why = "the agent lists it and Docker has no container of it"
+		if s.again = look; v.now.Sub(down) >= restarting && !r.Running.Told {
+			s.do, s.arn, s.why = stop, t.arn, "its container is gone"
+		}
+		return r, s
+	}
+	if !t.up {
+		s.again = time.Second
+	} else if left := time.Duration(v.config.StaysUp) - v.now.Sub(t.created); left > 0 {
+		s.again = left
+	} else if left := healthy - v.now.Sub(t.created); left > 0 && r.Ends > 0 {
+		s.again = left
+	}
+	wanted := v.want.hash()
+	if r.Running.Spec.hash() == wanted {
+		r.Change, r.Bad = change{}, nil
+		return r, s
+	}
+	if why := r.Bad[wanted]; why != "" {
+		s.status.Rolled = why
+		s.err = duty.Lasting(fmt.Errorf("%s runs instead of %s: %s", r.Running.Spec.Definition, v.want.Definition, why))
+		return r, s
+	}
+	if r.Change.Hash != wanted {
+		r.Change = change{wanted, v.now}
+	}
+	due := r.Change.Since.Add(when.Offset(v.id+"/nodetasks", time.Duration(v.config.Splay)))
+	switch {
+	case v.now.Before(due):
+		s.status.Why = "is replaced by what is wanted at " + due.UTC().Format("15:04:05Z")
+		s.again = sooner(s.again, due.Sub(v.now))
+	case !v.turn:
+		s.status.Why, s.again = "is replaced by what is wanted after another one", sooner(s.again, 5*time.Second)
+	case v.active == nil:
+		s.do = askActive
+	case *v.active != nil:
+		s.err = fmt.Errorf("cannot replace it: %w", *v.active)
+		s.status.Why = s.err.Error()
+	default:
+		s.do, s.arn, s.why = stop, t.arn, "it is replaced by "+v.want.Definition
+	}
+	return r, s
+}
+
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b < a {
+		return b
+	}
+	return a
+}
+
+// gone decides what to do where no task is there.
+func (v view) gone(r record, s step) (record, step) {
+	if r.Running.ARN != "" || r.Calling != nil {
+		if v.started == nil && v.now.Before(r.NextAsk) {
+			s.status.State, s.status.Task, s.again = facts.NodeTaskStarting, r.Running.ARN, r.NextAsk.Sub(v.now)
+			return r, s
+		}
+		if v.started == nil {
+			s.do = askStarted
+			return r, s
+		}
+		if r = v.became(r); r.Running.ARN != "" || r.Calling != nil {
+			s.status.State, s.status.Task, s.again = facts.NodeTaskStarting, r.Running.ARN, max(r.NextAsk.Sub(v.now), look)
+			return r, s
+		}
+		s.status.Restarts, s.status.LastEnd = r.Ends, r.LastEnd
+	}
+	next := r.NextTry
+	if ended := r.EndedAt.Add(pause(v.id+"/"+v.task.Family(), r.Ends-1)); r.Ends > 0 && ended.After(next) {
+		next = ended
+	}
+	if v.now.Before(next) {
+		s.status.State, s.status.Next, s.again = facts.NodeTaskWaiting, next.UTC().Truncate(time.Millisecond), next.Sub(v.now)
+		switch {
+		case r.Tries > 0:
+			s.err, s.status.Why = errors.New(r.Refusal), r.Refusal
+		case r.Ends > 1:
+			s.err = fmt.Errorf("it ended %d times in a row, the last time because %s", r.Ends, r.LastEnd)
+		}
+		return r, s
+	}
+	if v.managed == nil {
+		s.do = askManaged
+		return r, s
+	}
+	if why := pins(*v.managed); why != "" && cmp.Or(v.config.ManagedCapacity, Refuse) == Refuse {
+		s.status.State, s.status.Why = facts.NodeTaskRefused, why
+		s.err = duty.Lasting(fmt.Errorf("%w: %s", facts.ErrRefused, why))
+		return r, s
+	}
+	if v.started == nil {
+		s.do = askStarted
+		return r, s
+	}
+	for _, t := range *v.started {
+		switch {
+		case t.Family != v.task.Family() || t.Last == facts.TaskStopped:
+		case t.ARN == r.Dead || t.Desired == facts.TaskStopped:
+			s.holds = true
+		default: // the agent does not have it yet
+			r.Running = run{ARN: t.ARN, At: v.now, Ours: true, Spec: v.want}
+			r.Running.Spec.Definition = fmt.Sprintf("%s:%d", t.Family, t.Revision)
+			r.NextAsk = v.now.Add(appears)
+			s.status.State, s.status.Task, s.again = facts.NodeTaskStarting, t.ARN, appears
+			return r, s
+		}
+	}
+	s.do, s.spec, s.status.State = start, v.want, facts.NodeTaskStarting
+	if why := r.Bad[v.want.hash()]; why != "" && r.Good != nil {
+		s.spec, s.status.Rolled = *r.Good, why
+	}
+	return r, s
+}
+
+// became takes in what ECS says of a task that was asked for and is not here.
+func (v view) became(r record) record {
+	for _, t := range *v.started {
+		ours := t.ARN == r.Running.ARN
+		if r.Calling != nil { // with its answer lost, the task is known by its time
+			ours = t.Family == v.task.Family() && t.ARN != r.Dead && !t.Created.Before(r.Calling.At.Add(-time.Minute))
+		}
+		if !ours {
+			continue
+		}
+		if r.Calling != nil {
+			r.Running, r.Calling = run{ARN: t.ARN, Spec: r.Calling.Spec, At: r.Calling.At, Ours: true}, nil
+		}
+		if t.Last == facts.TaskStopped || t.Desired == facts.TaskStopped {
+			return r.ended(v.now, cmp.Or(t.StoppedReason, "ECS stopped it"))
+		}
+		r.NextAsk = v.now.Add(askPause)
+		return r
+	}
+	switch {
+	case r.Calling != nil && v.now.Sub(r.Calling.At) < settles:
+		r.NextAsk = r.Calling.At.Add(settles)
+	case r.Calling != nil:
+		r.Calling = nil
+	default:
+		r = r.ended(v.now, "ECS does not know it any longer")
+	}
+	return r
+}
+
+// pins says why a task started by StartTask would keep the instance for ever.
+func pins(c facts.Capacity) string {
+	var parts []string
+	for _, part := range []struct {
+		is   bool
+		what string
+	}{{c.ManagedScaling, "managed scaling"}, {c.TerminationProtection, "managed termination protection"}, {c.ManagedDraining, "managed draining"}} {
+		if part.is {
+			parts = append(parts, part.what)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("capacity provider %s has %s, for which a task started here counts as work: the instance would never be scaled in. "+
+		"Run it as a DAEMON service and set mode: service, or set node_tasks.managed_capacity: allow", c.Provider, strings.Join(parts, ", "))
+}
+
+// pause is how long to wait after the n-th time in a row that something went
+// wrong: none at first, then 1 s to 5 min, less up to a quarter by jitter that
+// is stable for the node.
+func pause(id string, n int) time.Duration {
+	if n <= 0 {
+		return 0
+	}
+	d := maxPause
+	if n < 10 {
+		d = min(time.Second<<(n-1), maxPause)
+	}
+	return d - when.Offset(fmt.Sprintf("%s/%d", id, n), d/4)
+}
+
+func short(id string) string { return id[:min(12, len(id))] }

@@ -1,0 +1,470 @@
+// Package nodetasks is the duty that keeps exactly one of each node task running
+// on the node, such as a log shipper and a metrics agent.
+//
+// What runs is told by Docker and the ECS agent. The API of ECS is asked only
+// where that differs from what should run, and a StartTask is written down before
+// it is made, since ECS has no token that makes it idempotent.
+package nodetasks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/render"
+)
+
+// ECS is the API of ECS.
+type ECS interface {
+	// StartTask starts a task. An error that is facts.ErrUnavailable and not
+	// facts.ErrThrottled leaves open whether it was started.
+	StartTask(ctx context.Context, on facts.ContainerInstance, t facts.TaskStart) (facts.Task, error)
+	StopTask(ctx context.Context, on facts.ContainerInstance, arn, reason string) error
+	// StartedBy returns the node's tasks that were started by somebody and the
+	// others named, those that are STOPPED too.
+	StartedBy(ctx context.Context, on facts.ContainerInstance, startedBy string, also ...string) ([]facts.Task, error)
+	Tasks(ctx context.Context, on facts.ContainerInstance) ([]facts.Task, error)
+	Newest(ctx context.Context, region, definition string) (revision int, err error)
+	Capacity(ctx context.Context, on facts.ContainerInstance) (facts.Capacity, error)
+	Services(ctx context.Context, on facts.ContainerInstance, names []string) ([]facts.Service, error)
+}
+
+// Agent is the ECS agent of the node.
+type Agent interface {
+	Tasks(ctx context.Context) ([]facts.Task, error)
+}
+
+// Docker is the Docker Engine.
+type Docker interface {
+	Containers(ctx context.Context) ([]facts.Container, error)
+}
+
+// Duty keeps the node tasks running.
+type Duty struct {
+	FS           fsx.FS
+	ID           string // of the node, for its own time in the fleet
+	Config       cell.Reader[Config]
+	Instance     cell.Reader[facts.Instance]
+	Cluster      cell.Reader[string]
+	Registration cell.Reader[facts.ContainerInstance]
+	Drains       cell.Reader[bool] // the node is to be empty, or is not in service again yet
+	ECS          ECS
+	Agent        Agent
+	Docker       Docker
+	// Tasks gets how each stands, in the order of their names.
+	Tasks *cell.Cell[[]facts.NodeTask]
+
+	loaded bool
+	state  state
+	kept   []byte
+
+	on       facts.ContainerInstance
+	region   string
+	managed  *facts.Capacity // of on
+	services map[string]serviceSeen
+}
+
+// Name implements duty.Duty.
+func (*Duty) Name() string { return "nodetasks" }
+
+const (
+	lookTime     = 3 * time.Second
+	newestPause  = 15 * time.Minute // between questions for the newest revision
+	servicePause = 5 * time.Minute  // between questions about a service whose task is missing
+	maxRounds    = 6                // of a decision, each after another answer
+)
+
+// Reconcile implements duty.Duty.
+func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
+	c, ok := d.Config.Get()
+	if !ok {
+		return duty.Outcome{}, duty.WaitingFor("the configuration has not been read yet")
+	}
+	var errs []error
+	if !d.loaded {
+		s, err := load(d.FS)
+		d.state, d.loaded = s, true
+		errs = append(errs, err)
+	}
+	if len(c.Tasks)+len(d.state.Tasks) == 0 {
+		d.Tasks.Set(nil)
+		return duty.Outcome{Summary: "no node task is configured"}, errors.Join(errs...)
+	}
+	instance, known := d.Instance.Get()
+	on, _ := d.Registration.Get()
+	drains, told := d.Drains.Get()
+	switch {
+	case !told:
+		return duty.Outcome{}, errors.Join(append(errs, duty.WaitingFor("whether the node drains"))...)
+	case !known:
+		return duty.Outcome{}, errors.Join(append(errs, duty.WaitingFor("the identity of the instance"))...)
+	case !on.Registered():
+		return duty.Outcome{}, errors.Join(append(errs, duty.WaitingFor("the ECS agent to be registered"))...)
+	}
+	if on != d.on {
+		d.on, d.managed = on, nil
+	}
+	if d.region = instance.Region; d.state.Instance != on.ARN { // tasks are those of a container instance
+		d.state = state{Instance: on.ARN, Tasks: map[string]record{}}
+	}
+	containers, tasks, err := d.look(ctx)
+	if err != nil {
+		return duty.Outcome{}, errors.Join(append(errs, err)...)
+	}
+	out, passErrs := d.pass(ctx, c, drains, render.Inputs{Instance: instance, Cluster: d.cluster()}, containers, tasks)
+	errs = append(errs, passErrs...)
+	d.kept, err = save(d.FS, d.state, d.kept)
+	return out, errors.Join(append(errs, err)...)
+}
+
+func (d *Duty) cluster() string {
+	name, _ := d.Cluster.Get()
+	return name
+}
+
+// look asks Docker and the agent. One that is down is waited for: what cannot be
+// seen must not be taken for gone.
+func (d *Duty) look(ctx context.Context) (containers []facts.Container, tasks []facts.Task, err error) {
+	errs := duty.Together(ctx, lookTime,
+		func(ctx context.Context) (func(), error) {
+			all, err := d.Docker.Containers(ctx)
+			return func() { containers = all }, err
+		},
+		func(ctx context.Context) (func(), error) {
+			all, err := d.Agent.Tasks(ctx)
+			return func() { tasks = all }, err
+		})
+	for i, what := range []string{"Docker", "the ECS agent"} {
+		if errs[i] != nil {
+			return nil, nil, duty.WaitingFor("%s: %w", what, errs[i])
+		}
+	}
+	return containers, tasks, nil
+}
+
+// pass decides about each task, and acts once for each at most.
+func (d *Duty) pass(ctx context.Context, c Config, drains bool, in render.Inputs, containers []facts.Container, tasks []facts.Task) (out duty.Outcome, errs []error) {
+	v := view{now: time.Now(), id: d.ID, drains: drains, config: c}
+	v.answers.managed = d.managed
+	var all []facts.NodeTask
+	up := 0
+	for _, name := range slices.Sorted(maps.Keys(c.Tasks)) {
+		one := v
+		one.task = c.Tasks[name]
+		one.tasks = ofFamily(one.task.Family(), containers, tasks)
+		one.foreign = one.task.Recognise.find(containers)
+		one.turn = d.turn(name)
+		var s step
+		if cmp.Or(one.task.Mode, StartTask) == Service {
+			s = d.service(ctx, one)
+		} else {
+			s = d.one(ctx, name, &one, in)
+		}
+		v.started, v.managed = one.started, one.managed // said of all
+		s.status.Name = name
+		all = append(all, s.status)
+		if s.status.Up() {
+			up++
+		}
+		if s.warn != "" {
+			out.Warnings = append(out.Warnings, name+": "+s.warn)
+		}
+		if s.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, s.err))
+		}
+		if s.again > 0 {
+			out.Again = sooner(out.Again, s.again)
+		}
+		out.Changed = out.Changed || s.do == start || s.do == stop
+	}
+	errs = append(errs, d.forget(ctx, c)...)
+	d.Tasks.Set(all)
+	out.Summary = fmt.Sprintf("%d of %d run", up, len(c.Tasks))
+	return out, errs
+}
+
+// turn reports whether no node task but name is down or being replaced.
+func (d *Duty) turn(name string) bool {
+	last, _ := d.Tasks.Get()
+	return !slices.ContainsFunc(last, func(t facts.NodeTask) bool { return t.Name != name && !t.Up() })
+}
+
+// one decides about a task until there is something to be done, and does it.
+func (d *Duty) one(ctx context.Context, name string, v *view, in render.Inputs) step {
+	r := d.state.Tasks[name]
+	if r.Family != v.task.Family() {
+		if r.Running.Ours && !r.Running.Told { // another family had this name
+			if err := d.ECS.StopTask(ctx, d.on, r.Running.ARN, "it is no longer a node task"); err != nil {
+				return step{err: err}
+			}
+		}
+		r = record{Family: v.task.Family()}
+	}
+	v.want, v.wantErr = d.wanted(ctx, v, &r, in)
+	var s step
+	for range maxRounds {
+		if r, s = v.decide(r); s.do == nothing {
+			break
+		}
+		d.state.Tasks[name] = r
+		if s.do == start || s.do == stop {
+			r, s = d.act(ctx, name, r, s, *v)
+			break
+		}
+		if err := d.ask(ctx, v, r, s.do); err != nil {
+			s.err, s.status.Why, s.do = err, err.Error(), nothing
+			if s.status.State == "" {
+				s.status.State = facts.NodeTaskWaiting
+			}
+			break
+		}
+	}
+	d.state.Tasks[name] = r
+	return s
+}
+
+// wanted renders what a task is to be started with.
+func (d *Duty) wanted(ctx context.Context, v *view, r *record, in render.Inputs) (spec, error) {
+	t := v.task
+	revision := t.revision()
+	if revision == 0 {
+		if due := r.NewestAt.Add(newestPause); r.Newest == 0 || v.now.After(due) {
+			newest, err := d.ECS.Newest(ctx, d.region, t.Family())
+			if err == nil {
+				r.Newest, r.NewestAt = newest, v.now
+			} else if r.Newest == 0 {
+				return spec{}, err
+			}
+		}
+		revision = r.Newest
+	}
+	s := spec{Definition: t.Family() + ":" + strconv.Itoa(revision), Container: cmp.Or(t.Container, t.Family())}
+	for _, variable := range slices.Sorted(maps.Keys(t.Environment)) {
+		text, err := t.Environment[variable].Render(in)
+		if errors.Is(err, facts.ErrUnavailable) {
+			return s, duty.WaitingFor("%s: %w", variable, err)
+		}
+		if err != nil {
+			return s, fmt.Errorf("cannot make %s: %w", variable, err)
+		}
+		if text != "" {
+			if s.Environment == nil {
+				s.Environment = map[string]string{}
+			}
+			s.Environment[variable] = text
+		}
+	}
+	return s, nil
+}
+
+func startedBy(instance facts.Instance) string { return "ecsnode/" + instance.ID }
+
+// ask asks ECS what a decision depends on.
+func (d *Duty) ask(ctx context.Context, v *view, r record, what action) error {
+	switch what {
+	case askManaged:
+		c, err := d.ECS.Capacity(ctx, d.on)
+		if err != nil {
+			return fmt.Errorf("nothing is started before it is known how the instances are managed: %w", err)
+		}
+		d.managed, v.managed = &c, &c
+	case askStarted:
+		instance, _ := d.Instance.Get()
+		var also []string
+		for _, name := range slices.Sorted(maps.Keys(d.state.Tasks)) { // the answer is for all of this pass
+			one := d.state.Tasks[name]
+			for _, arn := range []string{one.Running.ARN, one.Dead} {
+				if arn != "" {
+					also = append(also, arn)
+				}
+			}
+		}
+		tasks, err := d.ECS.StartedBy(ctx, d.on, startedBy(instance), also...)
+		if err != nil {
+			return fmt.Errorf("nothing is started before ECS says what was: %w", err)
+		}
+		v.started = &tasks
+	case askAll:
+		tasks, err := d.ECS.Tasks(ctx, d.on)
+		if err != nil {
+			return err
+		}
+		v.all = &tasks
+	case askActive:
+		_, err := d.ECS.Newest(ctx, d.region, v.want.Definition)
+		if err != nil && !errors.Is(err, facts.ErrAbsent) {
+			return err
+		}
+		v.active = &err
+	}
+	return nil
+}
+
+// act starts or stops a task, and returns what is known afterwards.
+func (d *Duty) act(ctx context.Context, name string, r record, s step, v view) (record, step) {
+	if s.do == stop {
+		if err := d.ECS.StopTask(ctx, d.on, s.arn, s.why); err != nil {
+			s.err = err
+			return r, s
+		}
+		if r.Running.ARN == s.arn {
+			r.Running.Told = true
+			s.status.State = facts.NodeTaskStopping
+		}
+		s.status.Why, s.again = s.why, look
+		return r, s
+	}
+	now := time.Now()
+	r.Calling = &call{s.spec, now}
+	d.state.Tasks[name] = r
+	var err error
+	if d.kept, err = save(d.FS, d.state, d.kept); err != nil {
+		r.Calling, s.err = nil, err // what could not be told afterwards is not begun
+		return r, s
+	}
+	instance, _ := d.Instance.Get()
+	order := facts.TaskStart{Definition: s.spec.Definition, StartedBy: startedBy(instance)}
+	if len(s.spec.Environment) > 0 {
+		order.Environment = map[string]map[string]string{s.spec.Container: s.spec.Environment}
+	}
+	started, err := d.ECS.StartTask(ctx, d.on, order)
+	if err == nil {
+		r.Running = run{ARN: started.ARN, Spec: s.spec, At: now, Ours: true}
+		r.Calling, r.Tries, r.Refusal, r.NextTry, r.NextAsk = nil, 0, "", time.Time{}, now.Add(appears)
+		s.status.Task, s.status.Definition, s.again = started.ARN, s.spec.Definition, time.Second
+		return r, s
+	}
+	return d.notStarted(r, s, v, now, err)
+}
+
+// notStarted takes in why a StartTask did not start a task, or may not have.
+func (d *Duty) notStarted(r record, s step, v view, now time.Time, err error) (record, step) {
+	s.status.State, s.status.Why = facts.NodeTaskWaiting, err.Error()
+	if errors.Is(err, facts.ErrUnavailable) && !errors.Is(err, facts.ErrThrottled) {
+		r.NextAsk = now.Add(time.Second)
+		s.err, s.again = fmt.Errorf("%w: whether it was started is not known yet", err), time.Second
+		return r, s
+	}
+	r.Calling = nil
+	var refused *facts.TaskRefused
+	switch isRefused := errors.As(err, &refused); {
+	case isRefused && s.holds && strings.HasPrefix(refused.Reason, "RESOURCE"):
+		r.NextTry = now.Add(roomPause)
+		s.err = duty.WaitingFor("ECS to let go of what the task before had: %w", err)
+	case isRefused && refused.Reason == "AGENT":
+		r.NextTry = now.Add(agentPause)
+		s.err = duty.WaitingFor("the ECS agent to be connected to ECS: %w", err)
+	default:
+		r.Tries++
+		r.NextTry = now.Add(pause(v.id+"/"+r.Family, r.Tries))
+		s.err = advise(err, refused)
+		r.Refusal = s.err.Error()
+		if !isRefused && errors.Is(err, facts.ErrRefused) && r.Good != nil && r.Good.hash() != s.spec.hash() {
+			r = r.takenBack(s.spec, err.Error())
+		}
+	}
+	s.status.Next, s.again = r.NextTry.UTC().Truncate(time.Millisecond), r.NextTry.Sub(now)
+	return r, s
+}
+
+// advise says what to do about a refusal.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+func advise(err error, refused *facts.TaskRefused) error {
+	if refused == nil {
+		return err
+	}
+	kind, _, _ := strings.Cut(refused.Reason, ":")
+	switch kind {
+	case "RESOURCE":
+		return fmt.Errorf("%w: the node has too little left for it: let other tasks take less, or take larger instances", err)
+	case "MISSING", "INACTIVE":
+		return fmt.Errorf("%w: ECS does not know this container instance any longer: ecsnode status tells what it is registered as", err)
+	case "ATTRIBUTE":
+		return fmt.Errorf("%w: the task definition needs an attribute that this node does not have", err)
+	}
+	return err
+}
+
+// forget stops what is no longer configured, if it was started here.
+func (d *Duty) forget(ctx context.Context, c Config) (errs []error) {
+	for _, name := range slices.Sorted(maps.Keys(d.state.Tasks)) {
+		if t, is := c.Tasks[name]; is && cmp.Or(t.Mode, StartTask) == StartTask {
+			continue
+		}
+		if was := d.state.Tasks[name].Running; was.Ours && !was.Told {
+			if err := d.ECS.StopTask(ctx, d.on, was.ARN, "it is no longer a node task"); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+				continue
+			}
+		}
+		delete(d.state.Tasks, name)
+	}
+	return errs
+}
+
+// ofFamily puts together what the agent and Docker say of the tasks of a family,
+// oldest first.
+func ofFamily(family string, containers []facts.Container, tasks []facts.Task) []task {
+	var all []task
+	for _, t := range tasks {
+		if t.Family == family {
+			all = append(all, task{arn: t.ARN, revision: t.Revision, leaving: t.Desired == facts.TaskStopped})
+		}
+	}
+	for _, c := range slices.Backward(containers) { // Docker has the newest first
+		if !c.OfTask() || c.Labels[facts.LabelFamily] != family || strings.HasPrefix(c.Labels[facts.LabelContainerName], internal) {
+			continue
+		}
+		arn := c.Labels[facts.LabelTaskARN]
+		i := slices.IndexFunc(all, func(t task) bool { return t.arn == arn })
+		if i < 0 {
+			i = len(all)
+			all = append(all, task{arn: arn})
+		}
+		t := &all[i]
+		if t.revision == 0 {
+			t.revision, _ = strconv.Atoi(c.Labels[facts.LabelRevision])
+		}
+		if t.up = true; t.container == "" || c.Created.Before(t.created) {
+			t.container, t.created = c.ID, c.Created
+		}
+	}
+	slices.SortStableFunc(all, func(a, b task) int {
+		if a.up != b.up { // what is not up yet is the newest
+			return map[bool]int{true: -1, false: 1}[a.up]
+		}
+		return a.created.Compare(b.created)
+	})
+	return all
+}
+
+// internal begins the names of containers that the agent runs for a task's
+// network: aws/amazon-ecs-agent:agent/api/task/task.go
+const internal = "~internal~ecs~"
+
+// find returns the id of a container of others that a pattern fits, or "".
+func (r Recognise) find(containers []facts.Container) string {
+	fits := func(patterns []string, name string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool {
+			ok, _ := path.Match(p, name)
+			return ok
+		})
+	}
+	for _, c := range containers {
+		if !c.OfTask() && (fits(r.Images, c.Image) || fits(r.Containers, c.Name)) {
+			return c.ID
+		}
+	}
+	return ""
+}
