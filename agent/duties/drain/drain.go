@@ -85,7 +85,7 @@ type Duty struct {
 	fromECS  []facts.Task
 	heardECS bool  // it has answered in this process
 	ecsErr   error // of the latest question
-	hadLocal bool
+	here     map[string]bool // ARNs of the tasks that Docker or the agent had in the latest pass
 	set      time.Time // when ECS took DRAINING
 	proven   time.Time // when it last said so
 	found    time.Time // when the container instance was last looked for
@@ -161,7 +161,7 @@ func (d *Duty) begin(i facts.Interruption) {
 		began := now
 		began.Wall = began.Wall.UTC().Round(0)
 		d.plan = &Plan{Began: began, BootID: now.BootID}
-		d.askedECS, d.fromECS, d.heardECS, d.ecsErr, d.hadLocal = time.Time{}, nil, false, nil, false
+		d.askedECS, d.fromECS, d.heardECS, d.ecsErr, d.here = time.Time{}, nil, false, nil, nil
 		d.group, d.hooks, d.found = "", nil, time.Time{}
 		if instance, ok := d.Instance.Get(); ok {
 			d.plan.Instance = instance.ID

@@ -121,10 +121,16 @@ func (d *Duty) look(ctx context.Context, limit time.Duration, more ...func(conte
 		})
 	}
 	s.tasks = union(fromECS, fromAgent, containers)
-	if len(local) == 0 && d.hadLocal {
-		d.askedECS = time.Time{} // what ECS still has of it counts now
+	here := map[string]bool{}
+	for _, t := range local {
+		here[t.ARN] = true
 	}
-	d.hadLocal = len(local) > 0
+	for arn := range d.here {
+		if !here[arn] { // ECS hears of it in a moment, and what it says is waited for
+			d.askedECS = time.Now().Add(soon - ecsPause)
+		}
+	}
+	d.here = here
 	return s, errs[len(calls):]
 }
 

@@ -24,7 +24,7 @@ within 10 has_ended web
 run_all shipper
 within 40 has_ended datadog
 within 15 has_ended shipper
-drain_says "told to stop: datadog" "no task is left but what leaves last" "told to stop: shipper" "the node is drained"
+within 10 drain_says "told to stop: datadog" "no task is left but what leaves last" "told to stop: shipper" "the node is drained"
 [[ -z $(containers_of datadog) && -z $(containers_of shipper) ]]
 sim POST apply '{spot_interruption: {action: ""}}'
 within 10 ecs_says ACTIVE
