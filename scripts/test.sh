@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ $# -eq 0 ]]; then
 	set -- ./...
+	all=true
 fi
 
 report=$(mktemp)
@@ -25,3 +26,7 @@ else
 	echo "test: skipping the race detector: ${cc[*]} or the C library's headers are missing"
 fi
 go test -json "$@" | "$report"
+if [[ ${all:-} == true ]]; then
+	# A whole fleet, which the race detector would keep busy for many minutes.
+	CGO_ENABLED=0 go test -json -run TwoThousandNodes ./agent/node | "$report"
+fi

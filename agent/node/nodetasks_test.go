@@ -446,3 +446,144 @@ func TestAFullNode(t *testing.T) {
 		}
 	})
 }
+
+func TestABadRevisionIsTakenBack(t *testing.T) {
+	for name, bad := range map[string]sim.TaskDefinition{
+		"that ends at once":      {RunsFor: 2 * time.Second, ExitCode: 1},
+		"that cannot be pulled":  {Fails: "CannotPullContainerError: pull image manifest has been retried 1 time(s)"},
+		"that never is there":    {},
+		"that is not active now": {RunsFor: 100 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onTasked(t, twoTasks+"  splay: 0s\n", func(t *testing.T, l *leaver) {
+				l.pass(5 * time.Minute)
+				bad.Family, bad.Revision = "logspout", 13
+				if name != "that never is there" {
+					l.world.AddTaskDefinition(bad)
+				}
+				if name == "that is not active now" {
+					if err := l.world.DeregisterTaskDefinition("logspout", 13); err != nil {
+						t.Fatal(err)
+					}
+				}
+				l.write("/etc/ecsnode/ecsnode.yaml", basic+strings.Replace(twoTasks, "logspout:12", "logspout:13", 1)+"  splay: 0s\n")
+				l.pass(10 * time.Minute)
+				l.wantOne("logspout", "datadog")
+				rec := l.state("nodetasks")
+				if s := l.nodeTask("logspout"); s.Definition != "logspout:12" || !s.Up() || rec.State != duty.Failing {
+					t.Errorf("%s %q: %+v", rec.State, rec.Err, s)
+				}
+				if n := l.starts(); n > 8 {
+					t.Errorf("%d calls of StartTask", n)
+				}
+				l.pass(time.Hour) // it is not tried again by itself
+				l.wantOne("logspout")
+				before := l.starts()
+				l.world.AddTaskDefinition(sim.TaskDefinition{Family: "logspout", Revision: 14})
+				l.write("/etc/ecsnode/ecsnode.yaml", basic+strings.Replace(twoTasks, "logspout:12", "logspout:14", 1)+"  splay: 0s\n")
+				l.pass(2 * time.Minute)
+				if s := l.nodeTask("logspout"); s.Definition != "logspout:14" || l.starts() != before+1 {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
+func TestAPinnedRevisionThatIsDeregisteredRunsOnAndIsToldOnceItDies(t *testing.T) {
+	onTasked(t, twoTasks, func(t *testing.T, l *leaver) {
+		l.pass(5 * time.Minute)
+		if err := l.world.DeregisterTaskDefinition("logspout", 12); err != nil {
+			t.Fatal(err)
+		}
+		l.pass(10 * time.Minute)
+		l.wantOne("logspout")
+		l.world.EndTasks("logspout")
+		l.pass(time.Minute)
+		if rec := l.state("nodetasks"); rec.State != duty.Failing || !strings.Contains(rec.Err, "nactive") {
+			t.Errorf("%s: %s", rec.State, rec.Err)
+		}
+		l.wantOne("datadog")
+	})
+}
+
+func TestTheNewestRevisionIsFollowedWhereThatIsAskedFor(t *testing.T) {
+	yaml := strings.Replace(twoTasks, `"logspout:12"`, `"logspout@newest"`, 1)
+	onTasked(t, yaml, func(t *testing.T, l *leaver) {
+		l.pass(2 * time.Minute)
+		l.wantOne("logspout", "datadog")
+		before := l.world.Counts()
+		l.pass(time.Hour)
+		calls := 0
+		for op, n := range l.world.Counts() {
+			if strings.HasPrefix(op, "ecs") {
+				calls += n - before[op]
+			}
+		}
+		if calls > 4 {
+			t.Errorf("%d calls of ECS in a steady hour", calls)
+		}
+		l.world.AddTaskDefinition(sim.TaskDefinition{Family: "logspout", Revision: 20})
+		l.pass(32 * time.Minute)
+		if s := l.nodeTask("logspout"); s.Definition != "logspout:20" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestAContainerThatItsAgentRestartsIsLeftToIt(t *testing.T) {
+	onTasked(t, twoTasks, func(t *testing.T, l *leaver) {
+		l.world.AddTaskDefinition(sim.TaskDefinition{Family: "logspout", Revision: 12, RestartPolicy: true, RestartTakes: 3 * time.Second, RunsFor: time.Minute})
+		l.pass(10 * time.Minute)
+		l.wantOne("logspout", "datadog")
+		if n := l.starts(); n != 2 {
+			t.Errorf("%d calls of StartTask", n)
+		}
+	})
+}
+
+func TestWhereCapacityIsManagedNothingIsStartedUnlessThatIsAllowed(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		t.Run(fmt.Sprint(allowed), func(t *testing.T) {
+			onTasked(t, "\n", func(t *testing.T, l *leaver) {
+				l.stop()
+				l.world.SetCapacityProvider(sim.CapacityProvider{Name: "asg", ManagedScaling: true, TerminationProtection: true})
+				yaml := basic + twoTasks
+				if allowed {
+					yaml += "  managed_capacity: allow\n"
+				}
+				l.write("/etc/ecsnode/ecsnode.yaml", yaml)
+				l.start()
+				l.pass(time.Minute)
+				if allowed {
+					l.wantOne("logspout", "datadog")
+					return
+				}
+				if n := l.starts(); n != 0 {
+					t.Errorf("%d calls of StartTask", n)
+				}
+				for _, part := range []string{"capacity provider asg has managed scaling, managed termination protection", "mode: service"} {
+					if s := l.nodeTask("logspout"); s.State != facts.NodeTaskRefused || !strings.Contains(s.Why, part) {
+						t.Errorf("%+v", s)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAContainerRemovedByForceIsStartedAgain(t *testing.T) {
+	onTasked(t, twoTasks, func(t *testing.T, l *leaver) {
+		l.pass(2 * time.Minute)
+		before := l.starts()
+		if err := l.world.RemoveContainer(l.nodeTask("datadog").Container); err != nil {
+			t.Fatal(err)
+		}
+		l.pass(time.Second)
+		if n := l.starts() - before; n != 1 {
+			t.Errorf("%d calls of StartTask", n)
+		}
+		l.pass(5 * time.Second)
+		l.wantOne("logspout", "datadog")
+	})
+}

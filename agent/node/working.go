@@ -31,7 +31,7 @@ func (n *Node) working(p phase, files fsx.FS, out outside) (table []duty.Entry) 
 			},
 			When:   when.Every(min),
 			On:     []cell.Waker{n.config, n.instance, n.registration, n.cluster, drains},
-			Stream: n.hosts.docker.Watch, Timeout: min, Gap: 50 * time.Millisecond, Retry: duty.Retry{Min: sec, Max: 5 * min}, Changes: true,
+			Stream: n.hosts.docker.Watch, Timeout: min, Gap: 50 * time.Millisecond, Retry: duty.Retry{Min: sec, Max: min}, Changes: true,
 		})
 	}
 	return append(table, duty.Entry{
@@ -40,7 +40,7 @@ func (n *Node) working(p phase, files fsx.FS, out outside) (table []duty.Entry) 
 			Registration: n.registration, Identity: n.established, Tasks: n.nodeTasks, Drains: drains, ECS: out.ecs,
 		},
 		When: when.Every(min), On: []cell.Waker{n.config, n.registration, n.established, n.nodeTasks, drains},
-		Timeout: 20 * sec, Gap: 200 * time.Millisecond, Retry: duty.Retry{Max: 5 * min}, Changes: true,
+		Timeout: 20 * sec, Gap: 200 * time.Millisecond, Retry: duty.Retry{Max: min}, Changes: true,
 	})
 }
 

@@ -176,7 +176,9 @@ func (w *World) applyECS(c Change) error {
 	if err := w.applyTasks(c.TasksChange); err != nil {
 		return err
 	}
-	w.applyDocker(c.DockerChange)
+	if err := w.applyDocker(c.DockerChange); err != nil {
+		return err
+	}
 	if c.ContainerInstanceStatus != "" {
 		w.SetContainerInstanceStatus(c.ContainerInstanceStatus)
 	}

@@ -20,7 +20,7 @@ type dockerState struct {
 }
 
 // container is a container as its engine knows it. What happens to it is in its
-// times, as with a task. It is made when it starts.
+// times, as with a task. It is made when it starts for the first time.
 type container struct {
 	number     int // among those of its node
 	id         string
@@ -31,11 +31,18 @@ type container struct {
 	task       *task // nil: of others than ECS
 	stopTakes  time.Duration
 
+	past []span // before it was started anew
+	span
+	removed time.Time
+}
+
+// span is a container from a start to the next.
+type span struct {
 	started time.Time
 	signal  time.Time // its first SIGTERM; never in the future
 	ended   time.Time // before it started: it never does
-	removed time.Time
-	killed  bool // by SIGKILL, or as the power went
+	killed  bool      // by SIGKILL, or as the power went
+	code    int       // that it ends with by itself
 }
 
 // ContainerSpec is a container that others than ECS run.
@@ -55,10 +62,12 @@ type ContainerState struct {
 	Family     string
 	Name       string
 
-	StartedAt time.Time
+	StartedAt time.Time // for the last time
+	Restarts  int
 	SignalAt  time.Time // its first SIGTERM; zero: it got none
 	EndedAt   time.Time // zero: it runs
 	Killed    bool      // it did not end by itself
+	ExitCode  int
 }
 
 // Containers are all that this node ever ran, also those that are removed, in
@@ -90,8 +99,9 @@ func (n *Node) RunContainer(s ContainerSpec) string {
 	return c.id
 }
 
-// RemoveContainer kills a container if it runs, and removes it. id is also the
-// start of an id, or a name.
+// RemoveContainer kills a container if it runs, and removes it, as docker rm -f
+// does: a task whose essential container it is ends, whatever its restart policy.
+// id is also the start of an id, or a name.
 func (n *Node) RemoveContainer(id string) error {
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
@@ -138,26 +148,52 @@ func (n *Node) forget(c *container, at time.Time) {
 
 var notInDockerName = regexp.MustCompile(`[^A-Za-z0-9-]+`)
 
-// addContainers makes the containers of a task, with the names and labels that
-// the agent gives them: aws/amazon-ecs-agent:agent/engine/docker_task_engine.go
+// addContainers makes the containers of a task.
 func (t *task) addContainers(w *World) {
-	d := t.definition
-	for i, name := range append([]string{d.Family}, d.Sidecars...) {
-		c := &container{
-			id: w.randomHex(64), name: name, image: name + ":latest", task: t, started: t.running,
-			dockerName: fmt.Sprintf("ecs-%s-%d-%s-%s", d.Family, d.Revision, notInDockerName.ReplaceAllString(name, ""), t.id[:20]),
-			labels: map[string]string{
-				facts.LabelTaskARN: t.arn(), facts.LabelContainerName: name, facts.LabelFamily: d.Family,
-				"com.amazonaws.ecs.task-definition-version": strconv.Itoa(d.Revision),
-				"com.amazonaws.ecs.cluster":                 t.on.spelling,
-			},
-		}
-		if i == 0 {
-			c.stopTakes = d.StopTakes
-		}
-		t.containers = append(t.containers, c)
-		t.on.node.addContainer(c)
+	for _, name := range t.definition.containers() {
+		t.containers = append(t.containers, t.addContainer(w, name, t.running))
 	}
+}
+
+// addContainer makes one, with the name and labels that the agent gives it:
+// aws/amazon-ecs-agent:agent/engine/docker_task_engine.go
+func (t *task) addContainer(w *World, name string, started time.Time) *container {
+	d := t.definition
+	c := &container{
+		id: w.randomHex(64), name: name, image: imageOf(name), task: t,
+		dockerName: fmt.Sprintf("ecs-%s-%d-%s-%s", d.Family, d.Revision, notInDockerName.ReplaceAllString(name, ""), t.id[:20]),
+		labels: map[string]string{
+			facts.LabelTaskARN: t.arn(), facts.LabelContainerName: name, facts.LabelFamily: d.Family,
+			facts.LabelRevision:         strconv.Itoa(d.Revision),
+			"com.amazonaws.ecs.cluster": t.on.spelling,
+		},
+	}
+	c.started = started
+	if name == d.Family {
+		c.stopTakes, c.span = d.StopTakes, d.run(started)
+	}
+	t.on.node.addContainer(c)
+	return c
+}
+
+// run is the essential container from a start on, as long as nobody stops it.
+func (d TaskDefinition) run(started time.Time) span {
+	s := span{started: started}
+	if d.RunsFor > 0 && !started.IsZero() {
+		s.ended, s.code = started.Add(d.RunsFor), d.ExitCode
+	}
+	return s
+}
+
+func imageOf(name string) string { return name + ":latest" }
+
+// restart starts the essential container anew: the same one, with its id, as
+// does the agent (handleContainerChange in
+// aws/amazon-ecs-agent:agent/engine/task_manager.go).
+func (t *task) restart(at time.Time) {
+	main := t.containers[0]
+	main.past = append(main.past, main.span)
+	main.span = t.definition.run(at.Add(t.definition.RestartTakes))
 }
 
 func (t *task) removeContainers(at time.Time) {
@@ -167,8 +203,26 @@ func (t *task) removeContainers(at time.Time) {
 }
 
 // exists reports whether it has started by a time, whatever became of it.
-func (c *container) exists(at time.Time) bool {
-	return has(c.started, at) && (c.ended.IsZero() || !c.ended.Before(c.started))
+func (c *container) exists(at time.Time) bool { return len(c.past) > 0 || c.begun(at) }
+
+func (s span) begun(at time.Time) bool {
+	return has(s.started, at) && (s.ended.IsZero() || !s.ended.Before(s.started))
+}
+
+// created is when it started for the first time.
+func (c *container) created() time.Time {
+	if len(c.past) > 0 {
+		return c.past[0].started
+	}
+	return c.started
+}
+
+// last is what a time sees of it: the last span that has begun.
+func (c *container) last(at time.Time) span {
+	if n := len(c.past); n > 0 && !c.begun(at) {
+		return c.past[n-1]
+	}
+	return c.span
 }
 
 func (c *container) runs(at time.Time) bool { return has(c.started, at) && !has(c.ended, at) }
@@ -187,7 +241,7 @@ func (c *container) stop(at time.Time, timeout time.Duration) {
 		end, killed = last, true
 	}
 	if c.ended.IsZero() || end.Before(c.ended) {
-		c.ended, c.killed = end, killed
+		c.ended, c.killed, c.code = end, killed, 0
 	}
 }
 
@@ -195,17 +249,21 @@ func (c *container) stop(at time.Time, timeout time.Duration) {
 func (c *container) end(at time.Time, killed bool) {
 	if !has(c.ended, at) {
 		c.killed = killed && c.runs(at)
-		c.ended = at
+		c.ended, c.code = at, 0
 	}
 }
 
 func (c *container) state(at time.Time) ContainerState {
+	last := c.last(at)
 	s := ContainerState{
 		ID: c.id, DockerName: c.dockerName, Name: c.name, TaskARN: c.labels[facts.LabelTaskARN], Family: c.labels[facts.LabelFamily],
-		StartedAt: c.started, SignalAt: c.signal,
+		StartedAt: last.started, SignalAt: last.signal, Restarts: len(c.past),
 	}
-	if has(c.ended, at) {
-		s.EndedAt, s.Killed = c.ended, c.killed
+	if len(c.past) > 0 && !c.begun(at) {
+		s.Restarts--
+	}
+	if has(last.ended, at) {
+		s.EndedAt, s.Killed, s.ExitCode = last.ended, last.killed, last.exitCode()
 	}
 	return s
 }

@@ -129,7 +129,7 @@ func TestContainersAreThoseOfTasksAndOfOthers(t *testing.T) {
 		id := b.id(t, "log_router")
 		router := all[slices.IndexFunc(all, func(c facts.Container) bool { return c.ID == id })]
 		want := facts.Container{
-			ID: id, Name: "ecs-app-7-logrouter-" + arn[strings.LastIndex(arn, "/")+1:][:20], Image: "log_router:latest",
+			ID: id, Name: "ecs-app-7-logrouter-" + arn[strings.LastIndex(arn, "/")+1:][:20], Image: "log_router:latest", Created: time.Now(),
 			Labels: map[string]string{
 				facts.LabelTaskARN: arn, facts.LabelFamily: "app", facts.LabelContainerName: "log_router",
 				"com.amazonaws.ecs.task-definition-version": "7", "com.amazonaws.ecs.cluster": "web",

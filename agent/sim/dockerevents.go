@@ -109,15 +109,20 @@ func (c *container) history(now time.Time) (all []dockerEvent) {
 			Scope: "local", Time: at.Unix(), TimeNano: at.UnixNano(),
 		})
 	}
-	tell(c.started, "create")
-	tell(c.started, "start")
-	tell(c.signal, "kill", "signal", "15")
-	if c.killed {
-		tell(c.ended, "kill", "signal", "9")
-	}
-	tell(c.ended, "die", "exitCode", strconv.Itoa(c.exitCode()))
-	if !c.signal.IsZero() {
-		tell(c.ended, "stop")
+	tell(c.created(), "create")
+	for _, s := range append(slices.Clone(c.past), c.span) {
+		if !s.begun(now) {
+			continue
+		}
+		tell(s.started, "start")
+		tell(s.signal, "kill", "signal", "15")
+		if s.killed {
+			tell(s.ended, "kill", "signal", "9")
+		}
+		tell(s.ended, "die", "exitCode", strconv.Itoa(s.exitCode()))
+		if !s.signal.IsZero() {
+			tell(s.ended, "stop")
+		}
 	}
 	tell(c.removed, "destroy")
 	return all

@@ -89,11 +89,11 @@ type dockerNetwork struct {
 
 func (c *container) summary(now time.Time) dockerSummary {
 	s := dockerSummary{
-		ID: c.id, Names: []string{"/" + c.dockerName}, Image: c.image, ImageID: c.imageID(), Created: c.started.Unix(), Labels: c.labels,
+		ID: c.id, Names: []string{"/" + c.dockerName}, Image: c.image, ImageID: c.imageID(), Created: c.created().Unix(), Labels: c.labels,
 		State: "running", Status: "Up", HostConfig: dockerHostConfig{"default"}, NetworkSettings: c.networks(now),
 	}
 	if !c.runs(now) {
-		s.State, s.Status = "exited", fmt.Sprintf("Exited (%d)", c.exitCode())
+		s.State, s.Status = "exited", fmt.Sprintf("Exited (%d)", c.last(now).exitCode())
 	}
 	return s
 }
@@ -142,24 +142,25 @@ type dockerInspectedHost struct {
 }
 
 func (c *container) inspect(now time.Time) dockerInspection {
+	last := c.last(now)
 	i := dockerInspection{
-		ID: c.id, Created: c.started.UTC(), Name: "/" + c.dockerName, Image: c.imageID(),
-		State:           dockerContainerState{Status: "running", Running: true, Pid: 1000 + c.number, StartedAt: c.started.UTC()},
+		ID: c.id, Created: c.created().UTC(), Name: "/" + c.dockerName, Image: c.imageID(),
+		State:           dockerContainerState{Status: "running", Running: true, Pid: 1000 + c.number, StartedAt: last.started.UTC()},
 		Config:          dockerConfig{c.image, c.labels},
 		HostConfig:      dockerInspectedHost{dockerHostConfig: dockerHostConfig{"default"}},
 		NetworkSettings: c.networks(now),
 	}
 	i.HostConfig.RestartPolicy.Name = "no"
 	if !c.runs(now) {
-		i.State = dockerContainerState{Status: "exited", ExitCode: c.exitCode(), StartedAt: c.started.UTC(), FinishedAt: c.ended.UTC()}
+		i.State = dockerContainerState{Status: "exited", ExitCode: last.exitCode(), StartedAt: last.started.UTC(), FinishedAt: last.ended.UTC()}
 	}
 	return i
 }
 
 // exitCode: one that ends upon SIGTERM does it in good order.
-func (c *container) exitCode() int {
-	if c.killed {
+func (s span) exitCode() int {
+	if s.killed {
 		return 128 + 9
 	}
-	return 0
+	return s.code
 }

@@ -29,8 +29,11 @@ func ecsAPI() *api {
 			"ListTasks":     {bucket: read, resource: anyContainerInstance, handle: listTasks},
 			"StartTask":     {bucket: modify, resource: anyTaskDefinition, handle: startTask},
 			"StopTask":      {bucket: modify, resource: anyTask, handle: stopTask},
-			// In AWS this one draws from a bucket of services.
-			"DescribeServices": {bucket: read, resource: anyService, handle: describeServices},
+			// In AWS these draw from other buckets.
+			"DescribeCapacityProviders": {bucket: read, resource: anyCapacityProvider, handle: describeCapacityProviders},
+			"DescribeServices":          {bucket: read, resource: anyService, handle: describeServices},
+			"DescribeTaskDefinition":    {bucket: read, resource: anything, handle: describeTaskDefinition},
+			"DeregisterTaskDefinition":  {bucket: modify, resource: anything, handle: deregisterTaskDefinition},
 		},
 	}
 }
@@ -84,6 +87,9 @@ func anyContainerInstance(r *apiRequest) string { return r.ecsARN("container-ins
 
 func anyTask(r *apiRequest) string { return r.ecsARN("task", "/*") }
 
+// anything is the resource of actions that know no other.
+func anything(*apiRequest) string { return "*" }
+
 func anyService(r *apiRequest) string { return r.ecsARN("service", "/*") }
 
 func anyTaskDefinition(r *apiRequest) string {
@@ -112,6 +118,7 @@ type describedInstance struct {
 	RunningTasksCount    int            `json:"runningTasksCount"`
 	PendingTasksCount    int            `json:"pendingTasksCount"`
 	RegisteredAt         float64        `json:"registeredAt"` // seconds since 1970
+	CapacityProviderName string         `json:"capacityProviderName,omitempty"`
 	Attachments          []struct{}     `json:"attachments"`
 	Tags                 []struct{}     `json:"tags"`
 }
@@ -211,7 +218,8 @@ func (c *containerInstance) described() describedInstance {
 		AgentConnected: c.node.agent.running, Version: c.version,
 		VersionInfo: versionInfo{agentHash, agentVersion, "DockerVersion: " + dockerVersion},
 		Attributes:  c.sortedAttributes(), Attachments: []struct{}{}, Tags: []struct{}{},
-		RegisteredAt: float64(c.registeredAt.UnixMilli()) / float64(time.Second/time.Millisecond),
+		CapacityProviderName: c.node.provider,
+		RegisteredAt:         float64(c.registeredAt.UnixMilli()) / float64(time.Second/time.Millisecond),
 	}
 	count := func(status string) {
 		switch status {

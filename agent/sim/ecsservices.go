@@ -71,7 +71,7 @@ func (r *apiRequest) describeService(c *cluster, s *service) describedService {
 	out := describedService{
 		ServiceARN: arn("service", c.name+"/"+s.Name), ServiceName: s.Name, ClusterARN: arn("cluster", c.name),
 		Status: "ACTIVE", SchedulingStrategy: "REPLICA", LaunchType: "EC2",
-		TaskDefinition:          arn("task-definition", fmt.Sprintf("%s:%d", s.Task.Family, s.Task.Revision)),
+		TaskDefinition:          i.definitionARN(s.Task),
 		DeploymentConfiguration: deploymentConfiguration{*s.MaximumPercent, *s.MinimumHealthyPercent},
 		LoadBalancers:           []loadBalancer{},
 		CreatedAt:               wireTimeOf(s.createdAt),

@@ -1,9 +1,7 @@
 package sim
 
 import (
-	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +28,7 @@ type describedTask struct {
 	StopCode             string      `json:"stopCode,omitempty"`
 	StoppedReason        string      `json:"stoppedReason,omitempty"`
 	Containers           []wireNamed `json:"containers"`
+	Overrides            overrides   `json:"overrides"`
 	Version              int         `json:"version"`
 }
 
@@ -42,8 +41,10 @@ func wireTimeOf(t time.Time) wireTime {
 
 type wireNamed struct {
 	Name       string `json:"name"`
-	RuntimeID  string `json:"runtimeId"`
+	RuntimeID  string `json:"runtimeId,omitempty"`
 	LastStatus string `json:"lastStatus"`
+	ExitCode   *int   `json:"exitCode,omitempty"`
+	Reason     string `json:"reason,omitempty"`
 }
 
 func (t *task) describe(at time.Time) describedTask {
@@ -51,13 +52,23 @@ func (t *task) describe(at time.Time) describedTask {
 	out := describedTask{
 		TaskARN: t.arn(), ContainerInstanceARN: t.on.arn(),
 		ClusterARN:        fmt.Sprintf("arn:aws:ecs:%s:%s:cluster/%s", i.Region, i.Account, t.on.cluster),
-		TaskDefinitionARN: fmt.Sprintf("arn:aws:ecs:%s:%s:task-definition/%s:%d", i.Region, i.Account, d.Family, d.Revision),
+		TaskDefinitionARN: i.definitionARN(d),
 		Group:             t.group(), StartedBy: t.startedBy, LastStatus: t.status(at), DesiredStatus: t.desired(at),
 		LaunchType: "EC2", Memory: strconv.Itoa(d.MemoryMiB), CreatedAt: wireTimeOf(t.created), Version: 1,
-		StopCode: t.stopCode, StoppedReason: t.reason,
+		StopCode: t.stopCode, StoppedReason: t.reason, Overrides: t.overrides,
 	}
-	for _, c := range t.containers {
-		out.Containers = append(out.Containers, wireNamed{c.name, c.id, t.status(at)})
+	for i, c := range t.containers {
+		one := wireNamed{Name: c.name, RuntimeID: c.id, LastStatus: t.status(at)}
+		if d.Fails != "" {
+			one.RuntimeID = ""
+		}
+		if i == 0 && has(t.stopped, at) {
+			one.Reason = d.Fails
+		}
+		if c.exists(at) && has(c.ended, at) {
+			one.ExitCode = new(c.last(at).exitCode())
+		}
+		out.Containers = append(out.Containers, one)
 	}
 	for _, mark := range []struct {
 		at  time.Time
@@ -202,72 +213,4 @@ func stopTask(r *apiRequest) (any, error) {
 	return struct {
 		Task describedTask `json:"task"`
 	}{t.describe(r.world.ecs.settled)}, nil
-}
-
-var startedBy = regexp.MustCompile(`^[A-Za-z0-9/_-]{0,36}$`)
-
-// startTask: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StartTask.html
-// Whether AWS starts a task on an instance that is DRAINING is not documented;
-// here it does.
-func startTask(r *apiRequest) (any, error) {
-	var in struct {
-		Cluster            string          `json:"cluster"`
-		ContainerInstances []string        `json:"containerInstances"`
-		Overrides          json.RawMessage `json:"overrides"`
-		StartedBy          string          `json:"startedBy"`
-		TaskDefinition     string          `json:"taskDefinition"`
-	}
-	if err := r.decode(&in); err != nil {
-		return nil, err
-	}
-	c, err := r.findCluster(in.Cluster)
-	if err != nil {
-		return nil, err
-	}
-	const most, longest = 10, 8192
-	definition, known := r.world.findDefinition(in.TaskDefinition)
-	switch n := len(in.ContainerInstances); {
-	case n == 0 || n > most:
-		return nil, invalidParameter("Container instances must have between 1 and %d entries, not %d.", most, n)
-	case !startedBy.MatchString(in.StartedBy):
-		return nil, invalidParameter("startedBy %q is invalid.", in.StartedBy)
-	case len(in.Overrides) > longest:
-		return nil, invalidParameter("Overrides are longer than %d characters.", longest)
-	case !known:
-		return nil, clientError("ClientException", "TaskDefinition not found.")
-	}
-	now := r.world.settle()
-	out := tasksAnswer{[]describedTask{}, []ecsFailure{}}
-	for _, id := range in.ContainerInstances {
-		on := c.find(id)
-		if reason := r.world.whyNotStart(on, definition, now); reason != "" {
-			out.Failures = append(out.Failures, r.failure("container-instance", id, reason))
-			continue
-		}
-		out.Tasks = append(out.Tasks, r.world.makeTask(on, definition, definition.StartTakes, nil, in.StartedBy).describe(now))
-	}
-	return out, nil
-}
-
-// whyNotStart is the reason of a failure, "" if a task can start.
-// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
-func (w *World) whyNotStart(on *containerInstance, d TaskDefinition, now time.Time) string {
-	switch {
-	case on == nil:
-		return "MISSING"
-	case on.status == "INACTIVE":
-		return "INACTIVE"
-	case !on.node.agent.running:
-		return "AGENT"
-	}
-	left := on.memoryMiB
-	for _, t := range w.ecs.tasks {
-		if t.on == on && t.status(now) != facts.TaskStopped {
-			left -= t.definition.MemoryMiB
-		}
-	}
-	if left < d.MemoryMiB {
-		return "RESOURCE:MEMORY"
-	}
-	return ""
 }

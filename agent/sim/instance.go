@@ -86,3 +86,7 @@ func hostname(ip, region string) string {
 	}
 	return "ip-" + strings.ReplaceAll(ip, ".", "-") + "." + domain
 }
+
+func (i Instance) definitionARN(d TaskDefinition) string {
+	return fmt.Sprintf("arn:aws:ecs:%s:%s:task-definition/%s", i.Region, i.Account, d.name())
+}

@@ -87,7 +87,10 @@ func (n *Node) agentTasks() []Task {
 	now := n.world.settle()
 	tasks := append([]Task{}, n.agent.tasks...)
 	for _, t := range n.world.ecs.tasks {
-		if shown, known := t.introspected(now); known && t.on == n.agent.registered {
+		if t.on != n.agent.registered {
+			continue
+		}
+		if shown, known := t.introspected(now); known {
 			tasks = append(tasks, shown)
 		}
 	}

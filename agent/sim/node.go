@@ -22,6 +22,7 @@ type Node struct {
 	notices      notices
 	agent        agentState
 	docker       dockerState
+	provider     string // capacity provider; "": none
 	group        string // Auto Scaling group; "": in none
 	health       string // of the instance in its group
 	hooks        []LifecycleHook

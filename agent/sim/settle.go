@@ -40,9 +40,9 @@ func (w *World) next() (next time.Time) {
 		}
 	}
 	for _, t := range w.ecs.tasks {
-		consider(t.running, t.stop, t.signal, t.stopped)
+		consider(t.running, t.fails, t.stop, t.signal, t.stopped)
 		for _, c := range t.containers {
-			consider(c.ended)
+			consider(c.started, c.ended)
 		}
 	}
 	for _, n := range w.nodes {

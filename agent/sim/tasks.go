@@ -1,40 +1,12 @@
 package sim
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
-
-// TaskDefinition is what tasks are made from, and how such a task behaves.
-type TaskDefinition struct {
-	Family    string `yaml:"family"`
-	Revision  int    `yaml:"revision"`   // 0: 1
-	MemoryMiB int    `yaml:"memory_mib"` // 0: 256
-	// StartTakes is how long a task takes to be RUNNING, half of it
-	// PROVISIONING and half of it PENDING; 0: it runs at once.
-	StartTakes time.Duration `yaml:"start_takes"`
-	// StopTakes is how long it goes on after SIGTERM. SIGKILL ends it after
-	// StopTimeout: one that ignores SIGTERM has more than that.
-	StopTakes   time.Duration `yaml:"stop_takes"`
-	StopTimeout time.Duration `yaml:"stop_timeout"` // 0: the agent's default of 30 s
-	// Sidecars are containers beside the essential one, which has the family's
-	// name: they end at once when they are told to, and are told when that one
-	// has ended, as is a log router.
-	Sidecars []string `yaml:"sidecars"`
-}
-
-func (d TaskDefinition) withDefaults() TaskDefinition {
-	d.Revision, d.MemoryMiB = cmp.Or(d.Revision, 1), cmp.Or(d.MemoryMiB, 256)
-	// ECS_CONTAINER_STOP_TIMEOUT: aws/amazon-ecs-agent:README.md
-	d.StopTimeout = cmp.Or(d.StopTimeout, 30*time.Second)
-	return d
-}
 
 // Statuses that a task goes through beside those in package facts.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
@@ -61,8 +33,10 @@ const (
 // ecsState is what ECS knows beside clusters and container instances.
 type ecsState struct {
 	definitions []TaskDefinition
-	tasks       []*task   // in the order in which they were made
-	settled     time.Time // until when the service scheduler has done its work
+	inactive    map[string]bool             // by family:revision
+	providers   map[string]CapacityProvider // by name
+	tasks       []*task                     // in the order in which they were made
+	settled     time.Time                   // until when the service scheduler has done its work
 	listLag     time.Duration
 	changed     chan struct{} // closed when something happens; nil: nobody waits
 }
@@ -76,9 +50,12 @@ type task struct {
 	definition TaskDefinition
 	service    *service // nil of a standalone task
 	startedBy  string
+	overrides  overrides
 
 	created time.Time
-	running time.Time // from here on
+	pending time.Time
+	running time.Time // from here on; zero: it never does
+	fails   time.Time // zero: it does not
 
 	// Zero until the task is told to stop or ends.
 	stop     time.Time // the desired status is STOPPED from here on
@@ -104,13 +81,11 @@ func (t *task) status(at time.Time) string {
 		return taskDeactivating
 	case has(t.running, at):
 		return taskRunning
-	case has(t.pending(), at):
+	case has(t.pending, at):
 		return taskPending
 	}
 	return taskProvisioning
 }
-
-func (t *task) pending() time.Time { return t.created.Add(t.running.Sub(t.created) / 2) }
 
 func (t *task) desired(at time.Time) string {
 	if has(t.stop, at) {
@@ -152,15 +127,24 @@ func (t *task) halt(at time.Time, code, reason string) {
 
 // heed is what the agent does about the task, if it runs: it stops the essential
 // container once it is told to, and tells ECS when that one has ended, whoever
-// ended it.
+// ended it, unless it is to restart it.
 func (t *task) heed(at time.Time) {
 	if !t.on.node.agent.running || has(t.ended, at) {
 		return
 	}
-	if has(t.signal, at) {
-		t.containers[0].stop(at, t.definition.StopTimeout)
+	main := t.containers[0]
+	if has(t.signal, at) && main.started.After(at) {
+		main.end(at, false) // it was to be restarted
+	} else if has(t.signal, at) {
+		main.stop(at, t.definition.StopTimeout)
 	}
-	if has(t.containers[0].ended, at) {
+	switch {
+	case has(t.fails, at):
+		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+		t.kill(at, "TaskFailedToStart", t.definition.Fails)
+	case has(main.ended, at) && t.definition.RestartPolicy && t.stop.IsZero() && main.removed.IsZero():
+		t.restart(at)
+	case has(main.ended, at):
 		t.end(at)
 	}
 }
@@ -197,40 +181,18 @@ func (t *task) end(at time.Time) {
 // makeTask makes a task as of now, which the caller has settled; startTakes
 // stands in for the definition's.
 func (w *World) makeTask(on *containerInstance, d TaskDefinition, startTakes time.Duration, s *service, startedBy string) *task {
+	now := w.ecs.settled
 	t := &task{
 		id: w.randomHex(32), on: on, definition: d, service: s, startedBy: startedBy,
-		created: w.ecs.settled, running: w.ecs.settled.Add(startTakes),
+		created: now, pending: now.Add(startTakes / 2), running: now.Add(startTakes),
+	}
+	if d.Fails != "" { // never at once: its service would try without end
+		t.running, t.fails = time.Time{}, now.Add(max(startTakes, time.Second))
 	}
 	t.addContainers(w)
 	w.ecs.tasks = append(w.ecs.tasks, t)
 	w.ecs.wake()
 	return t
-}
-
-// AddTaskDefinition registers a task definition, for StartTask.
-func (w *World) AddTaskDefinition(d TaskDefinition) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.define(d.withDefaults())
-}
-
-func (w *World) define(d TaskDefinition) {
-	w.ecs.definitions = slices.DeleteFunc(w.ecs.definitions, func(old TaskDefinition) bool {
-		return old.Family == d.Family && old.Revision == d.Revision
-	})
-	w.ecs.definitions = append(w.ecs.definitions, d)
-}
-
-// findDefinition finds a task definition by family, family:revision or ARN;
-// without a revision it is the latest.
-func (w *World) findDefinition(name string) (found TaskDefinition, ok bool) {
-	family, revision, exact := strings.Cut(name[strings.LastIndex(name, "/")+1:], ":")
-	for _, d := range w.ecs.definitions {
-		if d.Family == family && (exact && strconv.Itoa(d.Revision) == revision || !exact && d.Revision > found.Revision) {
-			found, ok = d, true
-		}
-	}
-	return found, ok
 }
 
 // AddTask starts a standalone task on the node, as StartTask does but at any
@@ -247,8 +209,9 @@ func (n *Node) AddTask(d TaskDefinition, startedBy string) (string, error) {
 	return n.world.makeTask(n.agent.registered, d, d.StartTakes, nil, startedBy).arn(), nil
 }
 
-// EndTasks ends tasks by themselves, as if their main process had returned:
-// those whose ARN, id or family name is. It returns how many.
+// EndTasks ends tasks by themselves, as if their main process had returned the
+// definition's exit code: those whose ARN, id or family name is. It returns how
+// many.
 func (w *World) EndTasks(name string) (ended int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -256,6 +219,7 @@ func (w *World) EndTasks(name string) (ended int) {
 		for _, t := range w.ecs.tasks {
 			if main := t.containers[0]; !has(main.ended, w.ecs.settled) && slices.Contains([]string{t.arn(), t.id, t.definition.Family}, name) {
 				main.end(w.ecs.settled, false)
+				main.code = t.definition.ExitCode
 				ended++
 			}
 		}
@@ -269,76 +233,4 @@ func (w *World) SetListLag(lag time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ecs.listLag = lag
-}
-
-// ECSTask is a task as ECS sees it and a test wants to see it.
-type ECSTask struct {
-	ARN               string `json:"arn"`
-	Family            string `json:"family"`
-	Group             string `json:"group"`
-	StartedBy         string `json:"started_by,omitempty"`
-	Last              string `json:"last_status"`
-	Desired           string `json:"desired_status"`
-	ContainerInstance string `json:"container_instance"`
-	StopCode          string `json:"stop_code,omitempty"`
-	StoppedReason     string `json:"stopped_reason,omitempty"`
-}
-
-// ECSTasks are the tasks that ECS shows, oldest first; stopped ones for an hour.
-func (w *World) ECSTasks() []ECSTask {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.ecsTasks()
-}
-
-func (w *World) ecsTasks() []ECSTask {
-	now := w.settle()
-	all := []ECSTask{}
-	for _, t := range w.ecs.tasks {
-		if t.shown(now) {
-			all = append(all, ECSTask{
-				ARN: t.arn(), Family: t.definition.Family, Group: t.group(), StartedBy: t.startedBy,
-				Last: t.status(now), Desired: t.desired(now), ContainerInstance: t.on.arn(), StopCode: t.stopCode, StoppedReason: t.reason,
-			})
-		}
-	}
-	return all
-}
-
-// shown reports whether ECS shows the task at a time.
-func (t *task) shown(at time.Time) bool {
-	return has(t.created, at) && (t.stopped.IsZero() || !has(t.stopped.Add(stoppedShown), at))
-}
-
-// introspected is the task as its agent sees it, which hears of it when it is
-// PENDING, is told to stop it when it is STOPPING, and knows no other statuses
-// than these three: NewTaskResponse in
-// aws/amazon-ecs-agent:agent/handlers/v1/response.go
-func (t *task) introspected(at time.Time) (shown Task, known bool) {
-	if !has(t.pending(), at) {
-		return Task{}, false
-	}
-	d := t.definition
-	shown = Task{
-		ARN: t.arn(), Family: d.Family, Version: strconv.Itoa(d.Revision), KnownStatus: taskPending, DesiredStatus: taskRunning,
-	}
-	for _, c := range t.containers {
-		one := Container{
-			DockerID: c.id, DockerName: c.dockerName, Name: c.name, Image: c.image, ImageID: c.imageID(), CreatedAt: &t.created,
-		}
-		if has(t.running, at) {
-			one.StartedAt = &t.running
-		}
-		shown.Containers = append(shown.Containers, one)
-	}
-	if has(t.running, at) {
-		shown.KnownStatus = taskRunning
-	}
-	if has(t.signal, at) {
-		shown.DesiredStatus = facts.TaskStopped
-	}
-	if has(t.ended, at) {
-		shown.KnownStatus = facts.TaskStopped
-	}
-	return shown, true
 }

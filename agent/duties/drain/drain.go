@@ -83,12 +83,12 @@ type Duty struct {
 
 	askedECS time.Time // for tasks
 	fromECS  []facts.Task
-	heardECS bool  // it has answered in this process
-	ecsErr   error // of the latest question
+	heardECS bool            // it has answered in this process
+	ecsErr   error           // of the latest question
 	here     map[string]bool // ARNs of the tasks that Docker or the agent had in the latest pass
-	set      time.Time // when ECS took DRAINING
-	proven   time.Time // when it last said so
-	found    time.Time // when the container instance was last looked for
+	set      time.Time       // when ECS took DRAINING
+	proven   time.Time       // when it last said so
+	found    time.Time       // when the container instance was last looked for
 	group    string
 	hooks    map[string]time.Time // when each lifecycle hook is tried next
 }

@@ -43,6 +43,8 @@ type answers struct {
 	all     *[]facts.Task   // of the node
 	managed *facts.Capacity // how the node's instances are managed
 	active  *error          // whether the wanted definition is there to be started
+
+	startedErr, managedErr error // why ECS has not said it
 }
 
 // view is what a decision about one node task is made on.

@@ -23,6 +23,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/render"
+	"github.com/ecsnode/ecsnode/agent/when"
 )
 
 // ECS is the API of ECS.
@@ -73,12 +74,18 @@ type Duty struct {
 	region   string
 	managed  *facts.Capacity // of on
 	services map[string]serviceSeen
+
+	throttles int       // in a row
+	calm      time.Time // ECS is not asked before
+	throttled error
 }
 
 // Name implements duty.Duty.
 func (*Duty) Name() string { return "nodetasks" }
 
 const (
+	calmLeast    = 4 * time.Second // twice, after a throttled call, and
+	calmMost     = time.Minute     // after several
 	lookTime     = 3 * time.Second
 	newestPause  = 15 * time.Minute // between questions for the newest revision
 	servicePause = 5 * time.Minute  // between questions about a service whose task is missing
@@ -171,7 +178,8 @@ func (d *Duty) pass(ctx context.Context, c Config, drains bool, in render.Inputs
 		} else {
 			s = d.one(ctx, name, &one, in)
 		}
-		v.started, v.managed = one.started, one.managed // said of all
+		v.answers = one.answers // what was said of all
+		v.all, v.active = nil, nil
 		s.status.Name = name
 		all = append(all, s.status)
 		if s.status.Up() {
@@ -218,11 +226,20 @@ func (d *Duty) one(ctx context.Context, name string, v *view, in render.Inputs) 
 			break
 		}
 		d.state.Tasks[name] = r
+		if v.now.Before(d.calm) {
+			s.err, s.status.Why, s.again, s.do = d.throttled, d.throttled.Error(), d.calm.Sub(v.now), nothing
+			if s.status.State == "" {
+				s.status.State = facts.NodeTaskWaiting
+			}
+			break
+		}
 		if s.do == start || s.do == stop {
 			r, s = d.act(ctx, name, r, s, *v)
+			d.heed(s.err)
 			break
 		}
 		if err := d.ask(ctx, v, r, s.do); err != nil {
+			d.heed(err)
 			s.err, s.status.Why, s.do = err, err.Error(), nothing
 			if s.status.State == "" {
 				s.status.State = facts.NodeTaskWaiting
@@ -232,6 +249,22 @@ func (d *Duty) one(ctx context.Context, name string, v *view, in render.Inputs) 
 	}
 	d.state.Tasks[name] = r
 	return s
+}
+
+// heed leaves ECS alone for a while that throttles: its rate is shared by all
+// nodes of the account, so that each waits at its own time, and longer each time.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
+func (d *Duty) heed(err error) {
+	if err == nil {
+		d.throttles = 0
+	}
+	if !errors.Is(err, facts.ErrThrottled) {
+		return
+	}
+	d.throttles++
+	pause := min(calmLeast<<min(d.throttles-1, 5), calmMost)
+	own := when.Offset(fmt.Sprintf("%s/throttled/%d", d.ID, d.throttles), pause)
+	d.calm, d.throttled = time.Now().Add(pause/2+own), err
 }
 
 // wanted renders what a task is to be started with.
@@ -274,12 +307,19 @@ func startedBy(instance facts.Instance) string { return "ecsnode/" + instance.ID
 func (d *Duty) ask(ctx context.Context, v *view, r record, what action) error {
 	switch what {
 	case askManaged:
+		if v.managedErr != nil {
+			return v.managedErr
+		}
 		c, err := d.ECS.Capacity(ctx, d.on)
 		if err != nil {
-			return fmt.Errorf("nothing is started before it is known how the instances are managed: %w", err)
+			v.managedErr = fmt.Errorf("nothing is started before it is known how the instances are managed: %w", err)
+			return v.managedErr
 		}
 		d.managed, v.managed = &c, &c
 	case askStarted:
+		if v.startedErr != nil {
+			return v.startedErr // in this pass, for another task
+		}
 		instance, _ := d.Instance.Get()
 		var also []string
 		for _, name := range slices.Sorted(maps.Keys(d.state.Tasks)) { // the answer is for all of this pass
@@ -292,7 +332,8 @@ func (d *Duty) ask(ctx context.Context, v *view, r record, what action) error {
 		}
 		tasks, err := d.ECS.StartedBy(ctx, d.on, startedBy(instance), also...)
 		if err != nil {
-			return fmt.Errorf("nothing is started before ECS says what was: %w", err)
+			v.startedErr = fmt.Errorf("nothing is started before ECS says what was: %w", err)
+			return v.startedErr
 		}
 		v.started = &tasks
 	case askAll:

@@ -1,19 +1,21 @@
 package ecs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
-	"github.com/ecsnode/ecsnode/agent/host/awsapi"
+	"github.com/ecsnode/ecsnode/agent/host/httpx"
 )
 
 const (
@@ -47,42 +49,66 @@ func (c *Client) start(ctx context.Context, on facts.ContainerInstance, t facts.
 	if err != nil {
 		return facts.Task{}, err
 	}
-	input := &ecs.StartTaskInput{
-		Cluster: &on.Cluster, ContainerInstances: []string{on.ARN}, TaskDefinition: &t.Definition, StartedBy: &t.StartedBy,
+	input := &ecs.StartTaskInput{Cluster: &on.Cluster, ContainerInstances: []string{on.ARN}, TaskDefinition: &t.Definition}
+	if t.StartedBy != "" {
+		input.StartedBy = &t.StartedBy
 	}
 	if input.Overrides, err = overrides(t.Environment); err != nil {
 		return facts.Task{}, err
 	}
-	ctx, cancel := awsapi.WithTimeout(ctx)
-	defer cancel()
-	out, err := c.startTask(ctx, input, func(o *ecs.Options) { o.Region, o.Retryer = region, aws.NopRetryer{} })
+	once := func(o *ecs.Options) { o.Retryer = aws.NopRetryer{} }
+	out, err := in(ctx, region, c.startTask, input, startTask, on.Cluster, once)
 	switch {
 	case err != nil:
-		return facts.Task{}, classify(ctx, err, startTask, on.Cluster)
-	case len(out.Failures) > 0:
+		return facts.Task{}, err
+	case len(out.Tasks) == 1 && aws.ToString(out.Tasks[0].TaskArn) != "" && aws.ToString(out.Tasks[0].ContainerInstanceArn) == on.ARN:
+		return taskOf(out.Tasks[0]), nil
+	case len(out.Tasks) == 0 && len(out.Failures) > 0:
 		f := out.Failures[0]
-		return facts.Task{}, &facts.TaskRefused{Reason: aws.ToString(f.Reason), Detail: aws.ToString(f.Detail)}
-	case len(out.Tasks) != 1 || aws.ToString(out.Tasks[0].TaskArn) == "":
-		return facts.Task{}, fmt.Errorf("%w: the answer has %d tasks", facts.ErrUnavailable, len(out.Tasks))
+		return facts.Task{}, &facts.TaskRefused{Reason: httpx.Excerpt(aws.ToString(f.Reason)), Detail: httpx.Excerpt(aws.ToString(f.Detail))}
 	}
-	return taskOf(out.Tasks[0]), nil
+	return facts.Task{}, fmt.Errorf("%w: the answer has neither the task nor a failure", facts.ErrUnavailable)
 }
 
+// overrides sets variables, in the order of their names; nil: there are none.
 func overrides(environment map[string]map[string]string) (*types.TaskOverride, error) {
-	if len(environment) == 0 {
-		return nil, nil
+	type variable struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
+	type container struct {
+		Name        string     `json:"name"`
+		Environment []variable `json:"environment"`
+	}
+	// As it is sent, to be measured.
+	var sent struct {
+		ContainerOverrides []container `json:"containerOverrides"`
 	}
 	o := &types.TaskOverride{}
-	for _, container := range slices.Sorted(maps.Keys(environment)) {
-		one := types.ContainerOverride{Name: &container}
-		for _, name := range slices.Sorted(maps.Keys(environment[container])) {
-			value := environment[container][name]
-			one.Environment = append(one.Environment, types.KeyValuePair{Name: &name, Value: &value})
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		if len(environment[name]) == 0 {
+			continue
+		}
+		one, short := types.ContainerOverride{Name: &name}, container{Name: name}
+		for _, key := range slices.Sorted(maps.Keys(environment[name])) {
+			value := environment[name][key]
+			one.Environment = append(one.Environment, types.KeyValuePair{Name: &key, Value: &value})
+			short.Environment = append(short.Environment, variable{key, value})
 		}
 		o.ContainerOverrides = append(o.ContainerOverrides, one)
+		sent.ContainerOverrides = append(sent.ContainerOverrides, short)
 	}
-	if text, err := json.Marshal(o); err != nil || len(text) > maxOverrides {
-		return nil, fmt.Errorf("%w: the environment is longer than the %d characters that ECS takes", facts.ErrRefused, maxOverrides)
+	if len(o.ContainerOverrides) == 0 {
+		return nil, nil
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(sent); err != nil {
+		return nil, fmt.Errorf("%w: the environment is no JSON: %w", facts.ErrRefused, err)
+	}
+	if n := utf8.RuneCount(bytes.TrimSpace(text.Bytes())); n > maxOverrides {
+		return nil, fmt.Errorf("%w: the environment takes %d characters of JSON, of which ECS takes %d", facts.ErrRefused, n, maxOverrides)
 	}
 	return o, nil
 }
@@ -97,24 +123,36 @@ func taskOf(t types.Task) facts.Task {
 	}
 }
 
-// stoppedReason is why a task stops: ECS's words, and those about the container
-// that it was because of.
+// stoppedReason is why a task stops: ECS's words and, once it is STOPPED, those
+// about a container that did not end well: the one with the name of the family if
+// it is among them, as the answer does not tell which are essential.
 func stoppedReason(t types.Task) string {
 	reason := aws.ToString(t.StoppedReason)
-	for _, c := range t.Containers {
-		switch name := aws.ToString(c.Name); {
-		case aws.ToString(c.Reason) != "":
-			return strings.TrimPrefix(fmt.Sprintf("%s: %s: %s", reason, name, aws.ToString(c.Reason)), ": ")
-		case aws.ToInt32(c.ExitCode) != 0:
-			return strings.TrimPrefix(fmt.Sprintf("%s: %s: exit code %d", reason, name, *c.ExitCode), ": ")
-		}
+	family, _ := definitionOf(aws.ToString(t.TaskDefinitionArn))
+	ill := slices.DeleteFunc(slices.Clone(t.Containers), func(c types.Container) bool {
+		return aws.ToInt32(c.ExitCode) == 0 && aws.ToString(c.Reason) == ""
+	})
+	if aws.ToString(t.LastStatus) != facts.TaskStopped || len(ill) == 0 {
+		return httpx.Excerpt(reason)
 	}
-	return reason
+	main := ill[max(0, slices.IndexFunc(ill, func(c types.Container) bool { return aws.ToString(c.Name) == family }))]
+	var parts []string
+	if main.ExitCode != nil {
+		parts = append(parts, fmt.Sprintf("exit code %d", *main.ExitCode))
+	}
+	if why := aws.ToString(main.Reason); why != "" && !strings.Contains(reason, why) {
+		parts = append(parts, why)
+	}
+	if len(parts) == 0 {
+		return httpx.Excerpt(reason)
+	}
+	return httpx.Excerpt(strings.TrimPrefix(fmt.Sprintf("%s: %s %s", reason, aws.ToString(main.Name), strings.Join(parts, ", ")), ": "))
 }
 
 // StartedBy returns the tasks of the container instance that somebody started
 // and that are to run, and the others named, STOPPED ones too, in the order of
-// their ARNs. Those that ECS has forgotten are left out. ECS's lists are
+// their ARNs. Those that ECS has forgotten are left out, and those of another
+// cluster are not asked for: ECS would refuse the whole question. ECS's lists are
 // eventually consistent.
 //
 // ListTasks takes no other filter beside startedBy.
@@ -134,9 +172,14 @@ func (c *Client) startedBy(ctx context.Context, on facts.ContainerInstance, star
 	if err != nil {
 		return nil, err
 	}
-	arns, err := c.pages(ctx, region, on.Cluster, &ecs.ListTasksInput{Cluster: &on.Cluster, StartedBy: &startedBy}, slices.Clone(also))
+	arns, err := c.pages(ctx, region, on.Cluster, &ecs.ListTasksInput{Cluster: &on.Cluster, StartedBy: &startedBy}, nil)
 	if err != nil {
 		return nil, err
+	}
+	for _, arn := range also {
+		if strings.HasPrefix(arn, tasksOf(on)) {
+			arns = append(arns, arn)
+		}
 	}
 	slices.Sort(arns)
 	var tasks []facts.Task
@@ -152,6 +195,14 @@ func (c *Client) startedBy(ctx context.Context, on facts.ContainerInstance, star
 		}
 	}
 	return tasks, nil
+}
+
+// tasksOf is what the ARNs of the tasks of a container instance's cluster begin
+// with: in the long format they have the cluster's name in the same place.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-account-settings.html
+func tasksOf(on facts.ContainerInstance) string {
+	arn := strings.Replace(on.ARN, ":container-instance/", ":task/", 1)
+	return arn[:strings.LastIndex(arn, "/")+1]
 }
 
 // Newest returns the newest ACTIVE revision of a family, or the revision of one
@@ -182,8 +233,9 @@ func (c *Client) newest(ctx context.Context, region, definition string) (int, er
 }
 
 // Capacity returns how the number of instances is managed that the container
-// instance is one of. The error is facts.ErrAbsent if ECS does not know the
-// container instance, facts.ErrRefused if the instance role does not allow
+// instance is one of; a capacity provider that is gone manages nothing. The error
+// is facts.ErrAbsent if ECS does not know the container instance,
+// facts.ErrRefused if the instance role does not allow
 // ecs:DescribeContainerInstances or ecs:DescribeCapacityProviders, and
 // facts.ErrUnavailable if no usable answer came.
 func (c *Client) Capacity(ctx context.Context, on facts.ContainerInstance) (facts.Capacity, error) {
@@ -211,7 +263,11 @@ func (c *Client) capacity(ctx context.Context, on facts.ContainerInstance) (fact
 	switch {
 	case err != nil:
 		return facts.Capacity{}, err
-	case len(out.CapacityProviders) != 1:
+	case len(out.Failures) > 0 && aws.ToString(out.Failures[0].Reason) == failureMissing:
+		return facts.Capacity{Provider: name}, nil
+	case len(out.Failures) > 0:
+		return facts.Capacity{}, failed(out.Failures[0])
+	case len(out.CapacityProviders) != 1 || aws.ToString(out.CapacityProviders[0].Name) != name:
 		return facts.Capacity{}, fmt.Errorf("%w: the answer is not about capacity provider %s", facts.ErrUnavailable, name)
 	}
 	found := facts.Capacity{Provider: name}

@@ -2,6 +2,7 @@ package ecs_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,6 +21,9 @@ var shipper = facts.TaskStart{
 	Definition: "shipper:2", StartedBy: "ecsnode/shipper",
 	Environment: map[string]map[string]string{"shipper": {"ZONE": "a", "ADDRESS": "<10.0.0.1> & \"x\""}, "router": {}},
 }
+
+// longest is the longest value of variable A of container shipper that ECS takes.
+const longest = 8192 - len(`{"containerOverrides":[{"name":"shipper","environment":[{"name":"A","value":""}]}]}`)
 
 func TestATaskIsStarted(t *testing.T) {
 	bubble(t, func(t *testing.T, w *sim.World, c *ecs.Client, on facts.ContainerInstance) {
@@ -84,7 +88,7 @@ func TestWhyATaskIsNotStarted(t *testing.T) {
 		},
 		"an environment that is too long": {
 			func(_ *sim.World, _ *facts.ContainerInstance, s *facts.TaskStart) {
-				s.Environment = map[string]map[string]string{"shipper": {"A": strings.Repeat("b", 8192-88+1)}}
+				s.Environment = map[string]map[string]string{"shipper": {"A": strings.Repeat("b", longest+1)}}
 			},
 			facts.ErrRefused, "refused: the environment takes 8193 characters of JSON, of which ECS takes 8192", "", 0,
 		},
@@ -126,7 +130,7 @@ func TestWhyATaskIsNotStarted(t *testing.T) {
 				if tc.is == facts.ErrThrottled {
 					tc.is = facts.ErrUnavailable
 				}
-				checkError(t, err, tc.is, "cannot start "+s.Definition+" on "+on.ARN+": "+tc.says)
+				checkError(t, err, tc.is, "cannot start "+s.Definition+": "+tc.says)
 				var refused *facts.TaskRefused
 				if errors.As(err, &refused) != (tc.reason != "") || refused != nil && refused.Reason != tc.reason {
 					t.Errorf("%+v", refused)
@@ -143,11 +147,10 @@ func starting(f sim.Fault) func(*sim.World, *facts.ContainerInstance, *facts.Tas
 	return func(w *sim.World, _ *facts.ContainerInstance, _ *facts.TaskStart) { _ = w.SetFault("ecs/StartTask", f) }
 }
 
-// The longest environment that ECS takes, in its JSON and in ours.
 func TestAnEnvironmentThatJustFits(t *testing.T) {
 	bubble(t, func(t *testing.T, w *sim.World, c *ecs.Client, on facts.ContainerInstance) {
 		w.AddTaskDefinition(sim.TaskDefinition{Family: "shipper"})
-		s := facts.TaskStart{Definition: "shipper:1", Environment: map[string]map[string]string{"shipper": {"A": strings.Repeat("b", 8192-88)}}}
+		s := facts.TaskStart{Definition: "shipper:1", Environment: map[string]map[string]string{"shipper": {"A": strings.Repeat("<", longest)}}}
 		if _, err := c.StartTask(t.Context(), on, s); err != nil {
 			t.Error(err)
 		}
@@ -225,13 +228,19 @@ func TestTheNewestRevision(t *testing.T) {
 			if got, err := c.Newest(t.Context(), "eu-west-1", "shipper"); err != nil || got != want {
 				t.Errorf("%d, %v, want %d", got, err, want)
 			}
+			exact := fmt.Sprintf("shipper:%d", want)
+			if got, err := c.Newest(t.Context(), "eu-west-1", exact); err != nil || got != want {
+				t.Errorf("%d, %v, want %d", got, err, want)
+			}
 			if err := w.DeregisterTaskDefinition("shipper", want); err != nil {
 				t.Fatal(err)
 			}
 		}
+		_, err := c.Newest(t.Context(), "eu-west-1", "shipper:12")
+		checkError(t, err, facts.ErrAbsent, "cannot describe task definition shipper:12: absent: it is INACTIVE: register another revision")
 		for _, family := range []string{"shipper", "unknown"} {
 			_, err := c.Newest(t.Context(), "eu-west-1", family)
-			checkError(t, err, facts.ErrAbsent, "cannot find the newest revision of task definition "+family+": absent: it has no active revision")
+			checkError(t, err, facts.ErrAbsent, "cannot describe task definition "+family+": absent: there is no such task definition")
 		}
 	})
 }
@@ -259,23 +268,23 @@ func TestHowANodeIsManaged(t *testing.T) {
 func TestFailuresOfWhatNodeTasksAsk(t *testing.T) {
 	asks := func(c *ecs.Client, on facts.ContainerInstance) map[string]operation {
 		return map[string]operation{
-			"DescribeTaskDefinition": {"cannot find the newest revision of task definition shipper: ", func(t *testing.T) error {
+			"DescribeTaskDefinition": {"cannot describe task definition shipper: ", func(t *testing.T) error {
 				_, err := c.Newest(t.Context(), "eu-west-1", "shipper")
 				return err
 			}},
-			"DescribeContainerInstances": {"cannot find the capacity provider of " + on.ARN + ": ", func(t *testing.T) error {
+			"DescribeContainerInstances": {"cannot tell how the capacity of " + on.ARN + " is managed: ", func(t *testing.T) error {
 				_, err := c.Capacity(t.Context(), on)
 				return err
 			}},
-			"DescribeCapacityProviders": {"cannot find the capacity provider of " + on.ARN + ": ", func(t *testing.T) error {
+			"DescribeCapacityProviders": {"cannot tell how the capacity of " + on.ARN + " is managed: ", func(t *testing.T) error {
 				_, err := c.Capacity(t.Context(), on)
 				return err
 			}},
-			"ListTasks": {"cannot list the tasks that me started on " + on.ARN + ": ", func(t *testing.T) error {
+			"ListTasks": {"cannot list the tasks started by me: ", func(t *testing.T) error {
 				_, err := c.StartedBy(t.Context(), on, "me")
 				return err
 			}},
-			"DescribeTasks": {"cannot list the tasks that me started on " + on.ARN + ": ", func(t *testing.T) error {
+			"DescribeTasks": {"cannot list the tasks started by me: ", func(t *testing.T) error {
 				_, err := c.StartedBy(t.Context(), on, "me")
 				return err
 			}},
@@ -322,10 +331,10 @@ func TestOddAnswersToWhatNodeTasksAsk(t *testing.T) {
 		task    = "arn:aws:ecs:eu-west-1:123456789012:task/web/0123"
 		listed  = `{"taskArns":["` + task + `"]}`
 		of      = `{"containerInstances":[{"containerInstanceArn":"` + node + `","status":"ACTIVE","capacityProviderName":"spot"}]}`
-		started = "cannot start shipper:2 on " + node + ": "
-		managed = "cannot find the capacity provider of " + node + ": "
-		newest  = "cannot find the newest revision of task definition shipper: "
-		tasks   = "cannot list the tasks that me started on " + node + ": "
+		started = "cannot start shipper:2: "
+		managed = "cannot tell how the capacity of " + node + " is managed: "
+		newest  = "cannot describe task definition shipper: "
+		tasks   = "cannot list the tasks started by me: "
 	)
 	on := facts.ContainerInstance{ARN: node, Cluster: "web"}
 	start := func(t *testing.T, c *ecs.Client) error {
@@ -360,8 +369,8 @@ func TestOddAnswersToWhatNodeTasksAsk(t *testing.T) {
 		"a provider that is gone":      {capacity, map[string]string{"DescribeContainerInstances": of, "DescribeCapacityProviders": `{"failures":[{"reason":"MISSING"}]}`}, nil, ""},
 		"another failure of it":        {capacity, map[string]string{"DescribeContainerInstances": of, "DescribeCapacityProviders": `{"failures":[{"reason":"ODD"}]}`}, facts.ErrRefused, managed + "refused: ECS says ODD"},
 		"a provider of another kind":   {capacity, map[string]string{"DescribeContainerInstances": of, "DescribeCapacityProviders": `{"capacityProviders":[{"name":"spot","status":"ACTIVE"}]}`}, nil, ""},
-		"nothing of a definition":      {revision, nil, facts.ErrUnavailable, newest + "unavailable: the answer is not about this family"},
-		"an inactive definition":       {revision, map[string]string{"DescribeTaskDefinition": `{"taskDefinition":{"family":"shipper","revision":2,"status":"INACTIVE"}}`}, facts.ErrAbsent, newest + "absent: it has no active revision"},
+		"nothing of a definition":      {revision, nil, facts.ErrUnavailable, newest + "unavailable: the answer has no task definition"},
+		"an inactive definition":       {revision, map[string]string{"DescribeTaskDefinition": `{"taskDefinition":{"family":"shipper","revision":2,"status":"INACTIVE"}}`}, facts.ErrAbsent, newest + "absent: it is INACTIVE: register another revision"},
 		"nothing of tasks":             {by, nil, facts.ErrUnavailable, tasks + "unavailable: the answer has no list"},
 		"nothing of a task":            {by, map[string]string{"ListTasks": listed}, facts.ErrUnavailable, tasks + "unavailable: the answer lacks a task"},
 	} {
@@ -419,7 +428,7 @@ func TestARoleThatMayNotBePassed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := answering(t, map[string]string{"StartTask": `!{"__type":"AccessDeniedException","message":"` + message + `"}`})
 			_, err := c.StartTask(t.Context(), facts.ContainerInstance{ARN: node, Cluster: "web"}, shipper)
-			checkError(t, err, facts.ErrRefused, "cannot start shipper:2 on "+node+": refused: the instance role must allow "+says+" (AccessDeniedException)")
+			checkError(t, err, facts.ErrRefused, "cannot start shipper:2: refused: the instance role must allow "+says+" (AccessDeniedException)")
 		})
 	}
 }

@@ -359,29 +359,39 @@ func TestAnswersThatSayTooLittle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w, n := sim.New(sim.Options{}), sim.NewNetwork()
-				defer func() { _ = n.Close() }()
-				if err := n.Serve("169.254.169.254:80", w.IMDS()); err != nil {
-					t.Fatal(err)
-				}
-				err := n.Serve("ecs.test:80", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-					answer := tc.answers[operation]
-					if answer == "" {
-						answer = "{}"
-					}
-					fmt.Fprint(w, answer)
-				}))
-				if err != nil {
-					t.Fatal(err)
-				}
-				config, err := awsapi.Config(awsapi.Options{Metadata: imds.New(imds.Options{Dial: n.DialContext}), Dial: n.DialContext})
-				if err != nil {
-					t.Fatal(err)
-				}
-				o := operations(ecs.New(config, "http://ecs.test"), facts.ContainerInstance{ARN: node, Cluster: "web"})[tc.operation]
+				o := operations(answering(t, tc.answers), facts.ContainerInstance{ARN: node, Cluster: "web"})[tc.operation]
 				checkError(t, o.call(t), tc.is, o.prefix+tc.says)
 			})
 		})
 	}
+}
+
+// answering returns a client of somebody who gives one answer to each operation,
+// and {} to others. One that begins with "!" is an error.
+func answering(t *testing.T, answers map[string]string) *ecs.Client {
+	t.Helper()
+	w, n := sim.New(sim.Options{}), sim.NewNetwork()
+	t.Cleanup(func() { _ = n.Close() })
+	if err := n.Serve("169.254.169.254:80", w.IMDS()); err != nil {
+		t.Fatal(err)
+	}
+	err := n.Serve("ecs.test:80", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		answer, known := answers[operation]
+		if !known {
+			answer = "{}"
+		}
+		if strings.HasPrefix(answer, "!") {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+		fmt.Fprint(w, strings.TrimPrefix(answer, "!"))
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := awsapi.Config(awsapi.Options{Metadata: imds.New(imds.Options{Dial: n.DialContext}), Dial: n.DialContext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ecs.New(config, "http://ecs.test")
 }

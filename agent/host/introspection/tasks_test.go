@@ -61,6 +61,17 @@ func TestTasks(t *testing.T) {
 	})
 }
 
+func TestARevisionThatIsNoNumberIsNotKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const body = `{"Tasks":[{"Arn":"a","Family":"f","Version":"latest","KnownStatus":"RUNNING"},{"Arn":"b","Family":"f","Version":"12","KnownStatus":"RUNNING"}]}`
+		got, err := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })).Tasks(t.Context())
+		want := []facts.Task{{ARN: "a", Family: "f", Last: "RUNNING"}, {ARN: "b", Family: "f", Revision: 12, Last: "RUNNING"}}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v, %s", err, diff)
+		}
+	})
+}
+
 func TestTasksThatCannotBeRead(t *testing.T) {
 	for name, tc := range map[string]struct{ body, says string }{
 		"the list of commands that another path is answered with": {
