@@ -167,10 +167,3 @@ func runFleetNode(ctx context.Context, t *testing.T, n *sim.Node, own, shared *s
 	}}
 	(&duty.Engine{ID: id, Log: slog.New(slog.DiscardHandler)}).Run(ctx, entries)
 }
-
-// known is a cell that holds v for ever.
-func known[T any](v T) cell.Reader[T] {
-	c := cell.New(func(a, b T) bool { return false })
-	c.Set(v)
-	return c
-}
