@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"errors"
 	"strings"
 	"time"
 )
@@ -59,6 +60,19 @@ func (r *TaskRefused) Error() string {
 
 // Is makes it one of ErrRefused.
 func (r *TaskRefused) Is(target error) bool { return target == ErrRefused }
+
+// ErrTaskDefinition is why ECS refuses a StartTask because of what was to be
+// started: no such task definition, one that is not active, a container that it
+// does not have.
+var ErrTaskDefinition = errors.New("the task definition does not do")
+
+// ForTaskDefinition makes err one of ErrTaskDefinition, in its own words.
+func ForTaskDefinition(err error) error { return forTaskDefinition{err} }
+
+type forTaskDefinition struct{ error }
+
+func (f forTaskDefinition) Is(target error) bool { return target == ErrTaskDefinition }
+func (f forTaskDefinition) Unwrap() error        { return f.error }
 
 // Capacity is how ECS manages the number of container instances that a
 // container instance is one of. The zero value is not managed.

@@ -63,6 +63,15 @@ type FS interface {
 	// Chmod gives an existing regular file or directory exactly this mode.
 	Chmod(name string, perm fs.FileMode) (changed bool, err error)
 
+	// Symlink makes name a symbolic link to target, in one step. Another link
+	// there is replaced; anything else in the way is [ErrNotRegular] and left
+	// alone. Its directory must exist, and what it leads to need not.
+	Symlink(name, target string) (changed bool, err error)
+
+	// ReadLink returns where a symbolic link leads to, as it is written. Of what
+	// is no link the error is [ErrNotRegular].
+	ReadLink(name string) (string, error)
+
 	// Remove removes a file, a symbolic link or an empty directory. What is
 	// absent already is no error and no change.
 	Remove(name string) (changed bool, err error)

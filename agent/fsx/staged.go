@@ -62,6 +62,10 @@ func (o *Overlay) current(name string) state {
 		s.size = info.Size()
 		s.data, s.unread = o.base.ReadFile(name)
 	}
+	if s.kind == fs.ModeSymlink {
+		target, _ := o.readLink(name)
+		s.data, s.size = []byte(target), int64(len(target))
+	}
 	return s
 }
 
@@ -194,6 +198,9 @@ func parts(name string) []string {
 }
 
 func (o *Overlay) readLink(name string) (string, error) {
+	if e := o.staged[name]; e != nil {
+		return string(e.after.data), nil
+	}
 	if o.links == nil {
 		return "", syscall.EINVAL
 	}

@@ -60,7 +60,7 @@ func BenchmarkPassOver300Containers(b *testing.B) {
 	config.Tasks = map[string]nodetasks.Task{"logspout": {Definition: "logspout:1"}}
 	d := &nodetasks.Duty{
 		FS: disk, ID: "i-1", Config: known(config), Instance: known(facts.Instance{ID: "i-1", Region: "eu-west-1"}), Cluster: known("web"),
-		Registration: known(facts.ContainerInstance{ARN: ci.ARN, Cluster: "web"}), Drains: known(false),
+		Registration: known(facts.ContainerInstance{ARN: ci.ARN, Cluster: "web"}), Drains: known(false), Whole: known(true),
 		Agent: introspection.New(introspection.Options{Endpoint: "http://" + agent}), Docker: engine,
 		Tasks: cell.New(func(a, b []facts.NodeTask) bool { return false }),
 	}

@@ -152,7 +152,7 @@ func runFleetNode(ctx context.Context, t *testing.T, n *sim.Node, own, shared *s
 	entries := []duty.Entry{{
 		Duty: &nodetasks.Duty{
 			FS: disk, ID: id, Config: known(config), Instance: known(facts.Instance{ID: id, Region: n.Instance().Region}), Cluster: known("web"),
-			Registration: known(facts.ContainerInstance{ARN: ci.ARN, Cluster: "web"}), Drains: known(false),
+			Registration: known(facts.ContainerInstance{ARN: ci.ARN, Cluster: "web"}), Drains: known(false), Whole: known(true),
 			ECS: client, Agent: introspection.New(introspection.Options{Dial: dial}), Docker: engine, Tasks: tasks,
 		},
 		When: when.Every(time.Minute), Timeout: time.Minute, Gap: 50 * time.Millisecond,

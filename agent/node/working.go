@@ -27,7 +27,7 @@ func (n *Node) working(p phase, files fsx.FS, out outside) (table []duty.Entry) 
 		table = append(table, duty.Entry{
 			Duty: &nodetasks.Duty{
 				FS: files, ID: n.id, Config: n.nodeTasksConfig(), Instance: n.instance, Cluster: n.cluster, Registration: n.registration,
-				Drains: drains, ECS: out.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, Tasks: n.nodeTasks,
+				Drains: drains, Whole: n.wholeConfig(), ECS: out.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, Tasks: n.nodeTasks,
 			},
 			When:   when.Every(min),
 			On:     []cell.Waker{n.config, n.instance, n.registration, n.cluster, drains},
@@ -46,6 +46,11 @@ func (n *Node) working(p phase, files fsx.FS, out outside) (table []duty.Entry) 
 
 func (n *Node) nodeTasksConfig() cell.Reader[nodetasks.Config] {
 	return cell.View(n.config, func(e *effective) nodetasks.Config { return e.NodeTasks })
+}
+
+// wholeConfig is whether no file of the configuration is left out.
+func (n *Node) wholeConfig() cell.Reader[bool] {
+	return cell.View(n.config, func(e *effective) bool { return len(e.loaded.LeftOut) == 0 })
 }
 
 func (n *Node) readinessConfig() cell.Reader[readiness.Config] {

@@ -1188,7 +1188,7 @@ func TestARehearsalTellsWhatADrainWouldDoAndChangesNothing(t *testing.T) {
 		for _, want := range []string{
 			"0s DRAINING is asked for", "0s hook notice/10-tell is run", "0s 2 tasks to leave",
 			"1m0s what still runs is told to stop through ECS: batch 1", "1m30s what still runs is told to stop through ECS: web 0",
-			"1m45s containers that still run are told to stop through Docker", "1m53s what still runs is told to stop through ECS: logspout 3",
+			"1m45s containers that still run are told to stop through Docker", "1m52.5s what still runs is told to stop through ECS: logspout 3",
 			"2m0s the deadline, hard", "web 0: service web: ECS cannot move it: minimumHealthyPercent", "batch 1: standalone: stop", "cache 2: standalone: ignore",
 			"logspout 3: leaves last", "5s later these are told to stop: logspout 3", "hook notice/20-open would be refused",
 		} {

@@ -126,42 +126,41 @@ func (c Config) steps(i facts.Interruption, now facts.Moment, ci facts.Container
 		add(0, "%s to leave: %s", counted(first), names(first))
 	}
 	final, bounded := i.StopBy != (facts.Moment{}), i.Deadline != (facts.Moment{})
-	if bounded {
-		told := map[string]bool{}
-		end := i.Deadline.Left(now)
+	told := map[string]bool{}
+	for _, after := range c.instants(i, now) {
+		left, stopIn := time.Duration(0), time.Duration(0)
+		if bounded {
+			left = i.Deadline.Left(now) - after
+		}
 		if final {
-			end = max(end, i.StopBy.Left(now))
+			stopIn = i.StopBy.Left(now) - after
 		}
-		for after := time.Duration(0); after <= end; after += time.Second {
-			left, stopIn := i.Deadline.Left(now)-after, time.Duration(0)
-			if final {
-				stopIn = i.StopBy.Left(now) - after
-			}
-			stops := c.stops(first, left, true, stopIn, final)
-			if c.lastChance(stopIn, final) {
-				for _, t := range last {
-					stops = append(stops, stop{task: t})
-				}
-			}
-			var tasks, containers []string
-			for _, s := range stops {
-				if told[s.key()] {
-					continue
-				}
-				told[s.key()] = true
-				if s.container.ID == "" {
-					tasks = append(tasks, s.task.name())
-				} else {
-					containers = append(containers, s.task.name()+" "+s.container.Labels[facts.LabelContainerName])
-				}
-			}
-			if len(tasks) > 0 {
-				add(after, "what still runs is told to stop through ECS: %s", strings.Join(tasks, ", "))
-			}
-			if len(containers) > 0 {
-				add(after, "containers that still run are told to stop through Docker: %s", strings.Join(containers, ", "))
+		stops := c.stops(first, left, bounded, stopIn, final)
+		if c.lastChance(stopIn, final) {
+			for _, t := range last {
+				stops = append(stops, stop{task: t})
 			}
 		}
+		var tasks, containers []string
+		for _, s := range stops {
+			if told[s.key()] {
+				continue
+			}
+			told[s.key()] = true
+			if s.container.ID == "" {
+				tasks = append(tasks, s.task.name())
+			} else {
+				containers = append(containers, s.task.name()+" "+s.container.Labels[facts.LabelContainerName])
+			}
+		}
+		if len(tasks) > 0 {
+			add(after, "what still runs is told to stop through ECS: %s", strings.Join(tasks, ", "))
+		}
+		if len(containers) > 0 {
+			add(after, "containers that still run are told to stop through Docker: %s", strings.Join(containers, ", "))
+		}
+	}
+	if bounded {
 		kind := "soft: nothing is stopped for it"
 		if i.Hard {
 			kind = "hard: the node goes"
@@ -172,6 +171,22 @@ func (c Config) steps(i facts.Interruption, now facts.Moment, ci facts.Container
 	}
 	slices.SortStableFunc(all, func(a, b Step) int { return int(a.After - b.After) })
 	return all
+}
+
+// instants are when a decision may be another, in order.
+func (c Config) instants(i facts.Interruption, now facts.Moment) []time.Duration {
+	all := []time.Duration{0}
+	if i.Deadline != (facts.Moment{}) {
+		all = append(all, i.Deadline.Left(now)-time.Duration(c.StopStandalone))
+	}
+	if i.StopBy != (facts.Moment{}) {
+		for _, part := range []time.Duration{1, 2, 4} {
+			all = append(all, i.StopBy.Left(now)-time.Duration(c.StopBefore)/part)
+		}
+	}
+	all = slices.DeleteFunc(all, func(d time.Duration) bool { return d < 0 })
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // hooksOf names the programs of an event that would be run or refused.

@@ -152,6 +152,8 @@ func (c Config) sort(all []task) (first, last []task) {
 		switch {
 		case slices.Contains(c.LeaveLast, t.Family):
 			last = append(last, t)
+		case slices.Contains(c.LeaveWith, t.Family):
+			first = append(first, t)
 		case t.standalone() && c.policy(t.Family) == Ignore:
 		default:
 			first = append(first, t)
@@ -196,7 +198,7 @@ func (c Config) lastChance(stopIn time.Duration, final bool) bool {
 // a time.
 func (c Config) stops(first []task, left time.Duration, bounded bool, stopIn time.Duration, final bool) (all []stop) {
 	for _, t := range first {
-		asked := t.standalone() && c.policy(t.Family) == Stop && (!bounded || left <= time.Duration(c.StopStandalone))
+		asked := t.standalone() && !slices.Contains(c.LeaveWith, t.Family) && c.policy(t.Family) == Stop && (!bounded || left <= time.Duration(c.StopStandalone))
 		if !asked && !c.forced(stopIn, final) {
 			continue
 		}

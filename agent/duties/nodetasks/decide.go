@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ const (
 	look       = 100 * time.Millisecond // where the next thing happens at once
 	roomPause  = time.Second            // where ECS still holds the room of the task before
 	agentPause = 5 * time.Second
+	stopAgain  = 30 * time.Second // before what was told to stop is told again
+	replaces   = 10 * time.Minute // how long a replacement may keep others from theirs
 	maxPause   = 5 * time.Minute
 	early      = 3 // ends before it stayed up, after which a new one is taken back
 )
@@ -45,20 +48,24 @@ type answers struct {
 	active  *error          // whether the wanted definition is there to be started
 
 	startedErr, managedErr error // why ECS has not said it
+	newestErr              error
 }
 
 // view is what a decision about one node task is made on.
 type view struct {
-	now     time.Time
-	id      string // of the node
-	task    Task
-	want    spec
-	wantErr error  // why want is not known
-	tasks   []task // of the family, oldest first
-	foreign string // container of others, recognised
-	drains  bool
-	turn    bool // no other node task is being replaced
-	config  Config
+	now       time.Time
+	id        string // of the node
+	task      Task
+	want      spec
+	wantErr   error  // why want is not known
+	tasks     []task // of the family, oldest first
+	family    string // of these
+	foreign   string // container of others, recognised
+	orphan    string // container of the family whose task the agent does not know
+	drains    bool
+	turn      bool // no other node task is being replaced
+	startedBy string
+	config    Config
 	answers
 }
 
@@ -96,13 +103,20 @@ func (v view) decide(r record) (record, step) {
 		Wanted: v.want.Definition, Needed: string(cmp.Or(v.task.Needed, Soft)), Restarts: r.Ends, LastEnd: r.LastEnd,
 	}}
 	if len(live) > 0 {
-		s.shows(live[0], v.task.Family())
+		s.shows(live[0], v.family)
 	}
 	if v.drains {
 		if s.status.State != facts.NodeTaskRunning {
 			s.status.State = facts.NodeTaskLeaving
 		}
 		s.status.Why = "the node drains: nothing is started"
+		return r, s
+	}
+	if v.orphan != "" {
+		s.warn = fmt.Sprintf("container %s is of a task that the ECS agent does not know: docker stop %s", short(v.orphan), short(v.orphan))
+	}
+	if len(live) == 0 && v.orphan != "" {
+		s.status.State, s.status.Container, s.status.Why = facts.NodeTaskAdopted, v.orphan, "its task is not known to the ECS agent"
 		return r, s
 	}
 	if len(live) == 0 && v.foreign != "" {
@@ -113,8 +127,11 @@ func (v view) decide(r record) (record, step) {
 		s.warn = fmt.Sprintf("container %s, started by others than ECS, does the same work", short(v.foreign))
 	}
 	switch {
+	case len(live) > 0 && r.Calling != nil && v.started == nil && !v.now.Before(r.NextAsk):
+		s.do = askStarted // whose it is
+		return r, s
 	case len(live) > 1:
-		return r, v.onlyOne(s, live)
+		return v.onlyOne(r, s, live)
 	case v.wantErr != nil:
 		s.err = v.wantErr
 		if len(live) == 0 {
@@ -160,18 +177,26 @@ func (v view) learn(r record, live []task) record {
 	}
 	t := live[0]
 	if r.Running.ARN != t.arn {
-		found := run{ARN: t.arn, At: t.created}
-		if r.Calling != nil { // so it did take effect
-			found.Spec, found.At, found.Ours = r.Calling.Spec, r.Calling.At, true
-		} else {
-			found.Spec = v.want // nobody knows its environment
-			if t.revision > 0 {
-				found.Spec.Definition = fmt.Sprintf("%s:%d", v.task.Family(), t.revision)
-			}
+		found := run{ARN: t.arn, At: t.created, Spec: v.want} // nobody knows its environment
+		if t.revision > 0 {
+			found.Spec.Definition = fmt.Sprintf("%s:%d", v.family, t.revision)
 		}
 		r.Running = found
 	}
-	r.Calling, r.Tries, r.Refusal, r.NextTry = nil, 0, "", time.Time{}
+	if r.Calling != nil && v.started != nil {
+		switch {
+		case slices.ContainsFunc(*v.started, func(o facts.Task) bool { return o.ARN == t.arn && o.StartedBy != "" && v.ours(o) }):
+			r.Running.Spec, r.Running.At, r.Running.Ours, r.Calling = r.Calling.Spec, r.Calling.At, true, nil
+		case v.now.Sub(r.Calling.At) >= settles:
+			r.Calling = nil
+		default:
+			r.NextAsk = r.Calling.At.Add(settles)
+		}
+	}
+	r.Tries, r.Refusal, r.NextTry = 0, "", time.Time{}
+	if r.Change.Begun != (time.Time{}) && t.up && (r.Running.Spec.hash() == r.Change.Hash || r.Bad[r.Change.Hash] != "") {
+		r.Change.Begun = time.Time{}
+	}
 	switch {
 	case t.up:
 		r.Running.Seen, r.Running.Down = true, time.Time{}
@@ -181,7 +206,7 @@ func (v view) learn(r record, live []task) record {
 	age := v.now.Sub(t.created)
 	if t.up && age >= time.Duration(v.config.StaysUp) && r.Bad[r.Running.Spec.hash()] == "" {
 		good := r.Running.Spec
-		r.Good, r.Early = &good, 0
+		r.Good, r.Early, r.EarlyOf = &good, 0, ""
 	}
 	if t.up && age >= healthy {
 		r.Ends = 0
@@ -193,12 +218,15 @@ func (v view) learn(r record, live []task) record {
 func (r record) ended(now time.Time, why string) record {
 	was := r.Running
 	r.Running, r.Dead = run{}, was.ARN
-	if was.Told {
+	if !was.Told.IsZero() {
 		return r
 	}
 	r.Ends, r.EndedAt, r.LastEnd = r.Ends+1, now, why
 	if r.Good != nil && r.Good.hash() == was.Spec.hash() {
 		return r
+	}
+	if of := was.Spec.hash(); r.EarlyOf != of {
+		r.Early, r.EarlyOf = 0, of
 	}
 	r.Early++
 	if r.Early >= early && r.Good != nil {
@@ -210,35 +238,103 @@ func (r record) ended(now time.Time, why string) record {
 // takenBack marks a spec as one that is not started again while it is wanted.
 func (r record) takenBack(s spec, why string) record {
 	bad := map[string]string{s.hash(): fmt.Sprintf("%s did not stay up: %s", s.Definition, why)}
-	r.Bad, r.Early, r.Ends = bad, 0, 0
+	r.Bad, r.Early, r.EarlyOf, r.Ends = bad, 0, "", 0
 	return r
 }
 
 // onlyOne stops the newest of several, but for tasks of services.
-func (v view) onlyOne(s step, live []task) step {
-	if v.all == nil {
-		s.do = askAll
-		return s
-	}
-	for _, t := range slices.Backward(live[1:]) {
-		i := slices.IndexFunc(*v.all, func(o facts.Task) bool { return o.ARN == t.arn })
-		if i >= 0 && (*v.all)[i].Service() == "" {
-			s.do, s.arn, s.why = stop, t.arn, "one of its kind runs on this container instance already"
-			return s
+func (v view) onlyOne(r record, s step, live []task) (record, step) {
+	for arn := range r.Extra {
+		if !slices.ContainsFunc(live, func(t task) bool { return t.arn == arn }) {
+			r.Extra = without(r.Extra, arn)
 		}
 	}
-	s.warn, s.again = fmt.Sprintf("%d tasks of family %s run, those beside the oldest by a service", len(live), v.task.Family()), time.Minute
-	return s
+	if v.all == nil && v.now.Before(r.NextAsk) {
+		s.warn, s.again = fmt.Sprintf("%d tasks of family %s run: those of services stay", len(live), v.family), r.NextAsk.Sub(v.now)
+		return r, s
+	}
+	if v.all == nil {
+		s.do = askAll
+		return r, s
+	}
+	for _, t := range slices.Backward(live[1:]) {
+		o, known := v.inECS(t.arn)
+		if !known || o.Service() != "" || o.Desired == facts.TaskStopped || v.now.Sub(r.Extra[t.arn]) < stopAgain {
+			continue
+		}
+		extra := maps.Clone(r.Extra)
+		if extra == nil {
+			extra = map[string]time.Time{}
+		}
+		extra[t.arn] = v.now
+		r.Extra, r.NextAsk = extra, v.now.Add(time.Second)
+		s.do, s.arn, s.why = stop, t.arn, "one of its kind runs on this container instance already"
+		return r, s
+	}
+	pause := 5 * time.Minute
+	if len(r.Extra) > 0 {
+		pause = stopAgain
+	}
+	r.NextAsk = v.now.Add(pause)
+	s.warn, s.again = fmt.Sprintf("%d tasks of family %s run: those of services stay", len(live), v.family), pause
+	return r, s
+}
+
+func without(m map[string]time.Time, key string) map[string]time.Time {
+	m = maps.Clone(m)
+	delete(m, key)
+	return m
+}
+
+func (v view) inECS(arn string) (facts.Task, bool) {
+	i := slices.IndexFunc(*v.all, func(o facts.Task) bool { return o.ARN == arn })
+	if i < 0 {
+		return facts.Task{}, false
+	}
+	return (*v.all)[i], true
+}
+
+// ours reports whether the task was started by this node.
+func (v view) ours(t facts.Task) bool { return t.StartedBy == v.startedBy }
+
+// mayStop reports whether the task is one to be stopped, or what is to be asked
+// first: one that was found may be a service's.
+func (v view) mayStop(r *record, s *step, t task) bool {
+	if r.Running.Ours {
+		return true
+	}
+	if v.all == nil {
+		if v.now.Before(r.NextAsk) {
+			s.warn, s.again = r.Running.Alone, sooner(s.again, r.NextAsk.Sub(v.now))
+		} else {
+			s.do = askAll
+		}
+		return false
+	}
+	o, known := v.inECS(t.arn)
+	if known && o.Service() == "" {
+		return true
+	}
+	s.warn, s.again = fmt.Sprintf("what runs is not what is wanted, and is left alone: it belongs to service %s; set mode: service, or delete that", o.Service()), 5*time.Minute
+	if !known {
+		s.warn = "what runs is not what is wanted, and is left alone: ECS does not know it"
+	}
+	r.Running.Alone = s.warn
+	return false
 }
 
 // running looks whether the task that there is, is the one that is wanted.
 func (v view) running(r record, s step, t task) (record, step) {
+	if at := r.Running.Told; !at.IsZero() && v.now.Sub(at) < stopAgain {
+		s.status.State, s.again = facts.NodeTaskStopping, 2*look
+		return r, s
+	}
 	if down := r.Running.Down; !down.IsZero() {
 		s.status.Why = "the agent lists it and Docker has no container of it"
-		if s.again = look; v.now.Sub(down) >= restarting && !r.Running.Told {
+		if s.again = look; v.now.Sub(down) >= restarting && v.mayStop(&r, &s, t) {
 			s.do, s.arn, s.why = stop, t.arn, "its container is gone"
 		}
-		return r, s
+		return v.asks(r, s)
 	}
 	if !t.up {
 		s.again = time.Second
@@ -258,24 +354,47 @@ func (v view) running(r record, s step, t task) (record, step) {
 		return r, s
 	}
 	if r.Change.Hash != wanted {
-		r.Change = change{wanted, v.now}
+		r.Change = change{Hash: wanted, Since: v.now}
 	}
-	due := r.Change.Since.Add(when.Offset(v.id+"/nodetasks", time.Duration(v.config.Splay)))
+	due := r.Change.Since.Add(when.Offset(v.id+"/nodetasks/"+v.task.Family(), time.Duration(v.config.Splay)))
 	switch {
 	case v.now.Before(due):
 		s.status.Why = "is replaced by what is wanted at " + due.UTC().Format("15:04:05Z")
 		s.again = sooner(s.again, due.Sub(v.now))
-	case !v.turn:
+	case !v.turn && t.up:
 		s.status.Why, s.again = "is replaced by what is wanted after another one", sooner(s.again, 5*time.Second)
+	case !v.mayStop(&r, &s, t):
+	case v.managed == nil:
+		s.do = askManaged
+	case v.refuses() != "":
+		s.err = duty.Lasting(fmt.Errorf("cannot replace it: %w: %s", facts.ErrRefused, v.refuses()))
+		s.status.Why, s.again = s.err.Error(), managedAgain
 	case v.active == nil:
 		s.do = askActive
 	case *v.active != nil:
 		s.err = fmt.Errorf("cannot replace it: %w", *v.active)
 		s.status.Why = s.err.Error()
 	default:
+		r.Change.Begun = v.now
 		s.do, s.arn, s.why = stop, t.arn, "it is replaced by "+v.want.Definition
 	}
+	return v.asks(r, s)
+}
+
+// asks bounds how often ECS is asked whose a task is that is left alone.
+func (v view) asks(r record, s step) (record, step) {
+	if v.all != nil && s.do == nothing && s.warn != "" {
+		r.NextAsk = v.now.Add(5 * time.Minute)
+	}
 	return r, s
+}
+
+// refuses says why nothing is started on this instance, or "".
+func (v view) refuses() string {
+	if cmp.Or(v.config.ManagedCapacity, Refuse) != Refuse {
+		return ""
+	}
+	return pins(*v.managed)
 }
 
 func sooner(a, b time.Duration) time.Duration {
@@ -288,7 +407,7 @@ func sooner(a, b time.Duration) time.Duration {
 // gone decides what to do where no task is there.
 func (v view) gone(r record, s step) (record, step) {
 	if r.Running.ARN != "" || r.Calling != nil {
-		if v.started == nil && v.now.Before(r.NextAsk) {
+		if v.now.Before(r.NextAsk) {
 			s.status.State, s.status.Task, s.again = facts.NodeTaskStarting, r.Running.ARN, r.NextAsk.Sub(v.now)
 			return r, s
 		}
@@ -303,7 +422,7 @@ func (v view) gone(r record, s step) (record, step) {
 		s.status.Restarts, s.status.LastEnd = r.Ends, r.LastEnd
 	}
 	next := r.NextTry
-	if ended := r.EndedAt.Add(pause(v.id+"/"+v.task.Family(), r.Ends-1)); r.Ends > 0 && ended.After(next) {
+	if ended := r.EndedAt.Add(pause(v.id+"/"+v.family, r.Ends-1)); r.Ends > 0 && ended.After(next) {
 		next = ended
 	}
 	if v.now.Before(next) {
@@ -320,8 +439,8 @@ func (v view) gone(r record, s step) (record, step) {
 		s.do = askManaged
 		return r, s
 	}
-	if why := pins(*v.managed); why != "" && cmp.Or(v.config.ManagedCapacity, Refuse) == Refuse {
-		s.status.State, s.status.Why = facts.NodeTaskRefused, why
+	if why := v.refuses(); why != "" {
+		s.status.State, s.status.Why, s.again = facts.NodeTaskRefused, why, managedAgain
 		s.err = duty.Lasting(fmt.Errorf("%w: %s", facts.ErrRefused, why))
 		return r, s
 	}
@@ -331,9 +450,10 @@ func (v view) gone(r record, s step) (record, step) {
 	}
 	for _, t := range *v.started {
 		switch {
-		case t.Family != v.task.Family() || t.Last == facts.TaskStopped:
+		case t.Family != v.family || t.Last == facts.TaskStopped:
 		case t.ARN == r.Dead || t.Desired == facts.TaskStopped:
 			s.holds = true
+		case !v.ours(t):
 		default: // the agent does not have it yet
 			r.Running = run{ARN: t.ARN, At: v.now, Ours: true, Spec: v.want}
 			r.Running.Spec.Definition = fmt.Sprintf("%s:%d", t.Family, t.Revision)
@@ -354,7 +474,7 @@ func (v view) became(r record) record {
 	for _, t := range *v.started {
 		ours := t.ARN == r.Running.ARN
 		if r.Calling != nil { // with its answer lost, the task is known by its time
-			ours = t.Family == v.task.Family() && t.ARN != r.Dead && !t.Created.Before(r.Calling.At.Add(-time.Minute))
+			ours = v.ours(t) && t.Family == v.family && t.ARN != r.Dead && !t.Created.Before(r.Calling.At.Add(-time.Minute))
 		}
 		if !ours {
 			continue
@@ -373,6 +493,8 @@ func (v view) became(r record) record {
 		r.NextAsk = r.Calling.At.Add(settles)
 	case r.Calling != nil:
 		r.Calling = nil
+	case v.now.Sub(r.Running.At) < 2*settles: // what it says may lag behind what it did
+		r.NextAsk = v.now.Add(settles)
 	default:
 		r = r.ended(v.now, "ECS does not know it any longer")
 	}

@@ -67,7 +67,7 @@ func TestTasksAreTakenTogetherOldestFirst(t *testing.T) {
 			facts.LabelTaskARN: arn, facts.LabelFamily: "logspout", facts.LabelContainerName: name, facts.LabelRevision: "3",
 		}}
 	}
-	all := ofFamily("logspout", []facts.Container{
+	all, orphan := ofFamily("logspout", []facts.Container{
 		container("c4", "new", "logspout", 90),
 		container("c3", "old", "sidecar", 50),
 		container("c2", "old", "logspout", 40),
@@ -75,7 +75,7 @@ func TestTasksAreTakenTogetherOldestFirst(t *testing.T) {
 		{ID: "x", Labels: map[string]string{facts.LabelTaskARN: "other", facts.LabelFamily: "web"}},
 		{ID: "y", Image: "gliderlabs/logspout"},
 	}, []facts.Task{
-		{ARN: "pending", Family: "logspout", Revision: 4, Last: "PENDING", Desired: "RUNNING"},
+		{ARN: "pending", Family: "logspout", Revision: 4, StartedBy: "ecsnode/i-1", Last: "PENDING", Desired: "RUNNING"},
 		{ARN: "old", Family: "logspout", Revision: 3, Last: "RUNNING", Desired: "RUNNING"},
 		{ARN: "web", Family: "web"},
 		{ARN: "leaving", Family: "logspout", Revision: 2, Last: "RUNNING", Desired: facts.TaskStopped},
@@ -91,8 +91,8 @@ func TestTasksAreTakenTogetherOldestFirst(t *testing.T) {
 		}
 		got = append(got, one.arn+" "+one.container+" "+state)
 	}
-	want := []string{"old c2 up", "new c4 up", "pending  down", "leaving  down leaving"}
-	if !slices.Equal(got, want) {
+	want := []string{"old c2 up", "pending  down", "leaving  down leaving"}
+	if !slices.Equal(got, want) || orphan != "c4" {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -133,7 +133,7 @@ func TestDecisions(t *testing.T) {
 	config := Default()
 	want := spec{Definition: "logspout:12", Container: "logspout"}
 	former := spec{Definition: "logspout:11", Container: "logspout"}
-	base := view{now: now, id: "i-1", task: Task{Definition: "logspout:12"}, want: want, turn: true, config: config}
+	base := view{now: now, id: "i-1", family: "logspout", startedBy: "ecsnode/i-1", task: Task{Definition: "logspout:12"}, want: want, turn: true, config: config}
 	none, nobody := []facts.Task{}, error(nil)
 	known := answers{started: &none, managed: &facts.Capacity{}, active: &nobody}
 	up := func(age time.Duration) []task {
@@ -168,7 +168,7 @@ func TestDecisions(t *testing.T) {
 		}},
 		"ECS has it and the agent not yet": {func(v *view) {
 			v.answers = known
-			v.started = &[]facts.Task{{ARN: "b", Family: "logspout", Revision: 12, Last: "PENDING", Desired: "RUNNING"}}
+			v.started = &[]facts.Task{{ARN: "b", Family: "logspout", Revision: 12, StartedBy: "ecsnode/i-1", Last: "PENDING", Desired: "RUNNING"}}
 		}, record{}, nothing, "", facts.NodeTaskStarting, appears, nil},
 		"ECS still lists the dead one": {func(v *view) {
 			v.answers = known
@@ -180,7 +180,7 @@ func TestDecisions(t *testing.T) {
 		}},
 		"a call without an answer that took effect": {func(v *view) {
 			v.answers = known
-			v.started = &[]facts.Task{{ARN: "b", Family: "logspout", Last: "PENDING", Desired: "RUNNING", Created: now.Add(-2 * time.Second)}}
+			v.started = &[]facts.Task{{ARN: "b", Family: "logspout", StartedBy: "ecsnode/i-1", Last: "PENDING", Desired: "RUNNING", Created: now.Add(-2 * time.Second)}}
 		}, record{Calling: &call{want, now.Add(-3 * time.Second)}}, nothing, "", facts.NodeTaskStarting, askPause, func(t *testing.T, r record, _ step) {
 			if r.Running.ARN != "b" || r.Calling != nil {
 				t.Errorf("%+v", r)
@@ -195,7 +195,7 @@ func TestDecisions(t *testing.T) {
 		"two run, one of a service": {func(v *view) {
 			v.tasks = append(up(time.Hour), task{arn: "b", created: now.Add(-time.Minute), up: true})
 			v.all = &[]facts.Task{{ARN: "a"}, {ARN: "b", Group: "service:logs"}}
-		}, record{}, nothing, "", facts.NodeTaskRunning, time.Minute, func(t *testing.T, _ record, s step) {
+		}, record{}, nothing, "", facts.NodeTaskRunning, 5 * time.Minute, func(t *testing.T, _ record, s step) {
 			if s.warn == "" {
 				t.Error("it is not said")
 			}
@@ -203,17 +203,17 @@ func TestDecisions(t *testing.T) {
 		"another revision is wanted, later": {func(v *view) { v.tasks = up(2 * time.Hour) }, running(former, 2*time.Hour), nothing, "", facts.NodeTaskRunning, 15 * time.Minute, nil},
 		"another revision is wanted now": {func(v *view) { v.tasks, v.answers = up(2*time.Hour), known }, func() record {
 			r := running(former, 2*time.Hour)
-			r.Change = change{want.hash(), now.Add(-time.Hour)}
+			r.Change = change{Hash: want.hash(), Since: now.Add(-time.Hour)}
 			return r
 		}(), stop, "a", facts.NodeTaskRunning, 0, nil},
 		"another revision is wanted, and another task is being replaced": {func(v *view) { v.tasks, v.answers, v.turn = up(2*time.Hour), known, false }, func() record {
 			r := running(former, 2*time.Hour)
-			r.Change = change{want.hash(), now.Add(-time.Hour)}
+			r.Change = change{Hash: want.hash(), Since: now.Add(-time.Hour)}
 			return r
 		}(), nothing, "", facts.NodeTaskRunning, 5 * time.Second, nil},
 		"a new revision that ended early for the third time": {func(v *view) { v.answers = known }, func() record {
 			r := running(want, 5*time.Second)
-			r.Good, r.Early, r.Ends = &former, 2, 2
+			r.Good, r.Early, r.EarlyOf, r.Ends = &former, 2, want.hash(), 2
 			return r
 		}(), start, "", facts.NodeTaskStarting, 0, func(t *testing.T, r record, s step) {
 			if s.spec.hash() != former.hash() || !strings.Contains(s.status.Rolled, "logspout:12 did not stay up") {
@@ -250,7 +250,7 @@ func TestDecisions(t *testing.T) {
 		"capacity is managed": {func(v *view) {
 			v.answers = known
 			v.managed = &facts.Capacity{Provider: "asg", ManagedScaling: true}
-		}, record{}, nothing, "", facts.NodeTaskRefused, 0, nil},
+		}, record{}, nothing, "", facts.NodeTaskRefused, managedAgain, nil},
 		"capacity is managed, and that is allowed": {func(v *view) {
 			v.answers = known
 			v.managed, v.config.ManagedCapacity = &facts.Capacity{Provider: "asg", ManagedScaling: true}, Allow

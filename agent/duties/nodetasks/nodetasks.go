@@ -60,6 +60,7 @@ type Duty struct {
 	Cluster      cell.Reader[string]
 	Registration cell.Reader[facts.ContainerInstance]
 	Drains       cell.Reader[bool] // the node is to be empty, or is not in service again yet
+	Whole        cell.Reader[bool] // nothing of the configuration is left out
 	ECS          ECS
 	Agent        Agent
 	Docker       Docker
@@ -73,6 +74,7 @@ type Duty struct {
 	on       facts.ContainerInstance
 	region   string
 	managed  *facts.Capacity // of on
+	askedAt  time.Time       // for it
 	services map[string]serviceSeen
 
 	throttles int       // in a row
@@ -88,6 +90,10 @@ const (
 	calmMost     = time.Minute     // after several
 	lookTime     = 3 * time.Second
 	newestPause  = 15 * time.Minute // between questions for the newest revision
+	newestAgain  = 5 * time.Minute  // after one without an answer
+	managedPause = 15 * time.Minute // for which an answer counts how instances are managed
+	managedAgain = 5 * time.Minute  // and one for which nothing is started
+	sideTime     = 3 * time.Second  // for a question that no dead task waits for
 	servicePause = 5 * time.Minute  // between questions about a service whose task is missing
 	maxRounds    = 6                // of a decision, each after another answer
 )
@@ -162,14 +168,20 @@ func (d *Duty) look(ctx context.Context) (containers []facts.Container, tasks []
 
 // pass decides about each task, and acts once for each at most.
 func (d *Duty) pass(ctx context.Context, c Config, drains bool, in render.Inputs, containers []facts.Container, tasks []facts.Task) (out duty.Outcome, errs []error) {
-	v := view{now: time.Now(), id: d.ID, drains: drains, config: c}
+	v := view{now: time.Now(), id: d.ID, drains: drains, config: c, startedBy: startedBy(in.Instance)}
+	age := time.Since(d.askedAt)
+	if d.managed != nil && (age > managedPause || pins(*d.managed) != "" && age >= managedAgain) {
+		d.managed = nil
+	}
 	v.answers.managed = d.managed
+	d.moveNames(c)
 	var all []facts.NodeTask
 	up := 0
 	for _, name := range slices.Sorted(maps.Keys(c.Tasks)) {
 		one := v
 		one.task = c.Tasks[name]
-		one.tasks = ofFamily(one.task.Family(), containers, tasks)
+		one.family = d.familyOf(name, one.task, containers, tasks)
+		one.tasks, one.orphan = ofFamily(one.family, containers, tasks)
 		one.foreign = one.task.Recognise.find(containers)
 		one.turn = d.turn(name)
 		var s step
@@ -202,25 +214,57 @@ func (d *Duty) pass(ctx context.Context, c Config, drains bool, in render.Inputs
 	return out, errs
 }
 
-// turn reports whether no node task but name is down or being replaced.
+// turn reports whether no other node task is being replaced.
 func (d *Duty) turn(name string) bool {
-	last, _ := d.Tasks.Get()
-	return !slices.ContainsFunc(last, func(t facts.NodeTask) bool { return t.Name != name && !t.Up() })
+	for other, r := range d.state.Tasks {
+		if other != name && !r.Change.Begun.IsZero() && time.Since(r.Change.Begun) < replaces {
+			return false
+		}
+	}
+	return true
+}
+
+// familyOf is the family that counts for a node task: that of what runs, as long
+// as it does, and else the one that is wanted.
+func (d *Duty) familyOf(name string, t Task, containers []facts.Container, tasks []facts.Task) string {
+	r := d.state.Tasks[name]
+	if r.Family == "" || r.Family == t.Family() {
+		return t.Family()
+	}
+	if there, _ := ofFamily(r.Family, containers, tasks); len(there) > 0 || r.Running.ARN != "" || r.Calling != nil {
+		return r.Family
+	}
+	return t.Family()
+}
+
+// moveNames keeps what is known of a node task that has another name now.
+func (d *Duty) moveNames(c Config) {
+	for _, name := range slices.Sorted(maps.Keys(c.Tasks)) {
+		if _, known := d.state.Tasks[name]; known {
+			continue
+		}
+		for _, former := range slices.Sorted(maps.Keys(d.state.Tasks)) {
+			if _, is := c.Tasks[former]; !is && d.state.Tasks[former].Family == c.Tasks[name].Family() {
+				d.state.Tasks[name] = d.state.Tasks[former]
+				delete(d.state.Tasks, former)
+				break
+			}
+		}
+	}
 }
 
 // one decides about a task until there is something to be done, and does it.
-func (d *Duty) one(ctx context.Context, name string, v *view, in render.Inputs) step {
+func (d *Duty) one(ctx context.Context, name string, v *view, in render.Inputs) (s step) {
 	r := d.state.Tasks[name]
-	if r.Family != v.task.Family() {
-		if r.Running.Ours && !r.Running.Told { // another family had this name
-			if err := d.ECS.StopTask(ctx, d.on, r.Running.ARN, "it is no longer a node task"); err != nil {
-				return step{err: err}
-			}
-		}
-		r = record{Family: v.task.Family()}
+	if r.Family == "" || r.Running.ARN == "" && r.Calling == nil {
+		r.Family = v.family
 	}
 	v.want, v.wantErr = d.wanted(ctx, v, &r, in)
-	var s step
+	defer func() {
+		if s.warn == "" && r.Newest > 0 && v.newestErr != nil {
+			s.warn = "newer revisions are not seen: " + v.newestErr.Error()
+		}
+	}()
 	for range maxRounds {
 		if r, s = v.decide(r); s.do == nothing {
 			break
@@ -272,13 +316,21 @@ func (d *Duty) wanted(ctx context.Context, v *view, r *record, in render.Inputs)
 	t := v.task
 	revision := t.revision()
 	if revision == 0 {
-		if due := r.NewestAt.Add(newestPause); r.Newest == 0 || v.now.After(due) {
-			newest, err := d.ECS.Newest(ctx, d.region, t.Family())
-			if err == nil {
-				r.Newest, r.NewestAt = newest, v.now
-			} else if r.Newest == 0 {
-				return spec{}, err
+		if v.now.After(r.NewestAt) && !v.drains && !v.now.Before(d.calm) {
+			asking, cancel := context.WithTimeout(ctx, sideTime)
+			newest, err := d.ECS.Newest(asking, d.region, t.Family())
+			cancel()
+			if d.heed(err); err == nil {
+				r.Newest, r.NewestAt = newest, v.now.Add(newestPause)
+			} else {
+				v.newestErr, r.NewestAt = err, v.now.Add(newestAgain)
 			}
+		}
+		if r.Newest == 0 {
+			if r.NewestAt = v.now; v.newestErr == nil {
+				v.newestErr = duty.WaitingFor("ECS to tell the newest revision of %s", t.Family())
+			}
+			return spec{}, v.newestErr
 		}
 		revision = r.Newest
 	}
@@ -315,7 +367,7 @@ func (d *Duty) ask(ctx context.Context, v *view, r record, what action) error {
 			v.managedErr = fmt.Errorf("nothing is started before it is known how the instances are managed: %w", err)
 			return v.managedErr
 		}
-		d.managed, v.managed = &c, &c
+		d.managed, v.managed, d.askedAt = &c, &c, time.Now()
 	case askStarted:
 		if v.startedErr != nil {
 			return v.startedErr // in this pass, for another task
@@ -360,14 +412,18 @@ func (d *Duty) act(ctx context.Context, name string, r record, s step, v view) (
 			return r, s
 		}
 		if r.Running.ARN == s.arn {
-			r.Running.Told = true
+			r.Running.Told = v.now
 			s.status.State = facts.NodeTaskStopping
 		}
 		s.status.Why, s.again = s.why, look
 		return r, s
 	}
+	if drains, told := d.Drains.Get(); drains || !told { // since this pass began
+		s.status.State, s.do = facts.NodeTaskLeaving, nothing
+		return r, s
+	}
 	now := time.Now()
-	r.Calling = &call{s.spec, now}
+	r.Calling, r.Family = &call{s.spec, now}, familyIn(s.spec.Definition)
 	d.state.Tasks[name] = r
 	var err error
 	if d.kept, err = save(d.FS, d.state, d.kept); err != nil {
@@ -411,8 +467,12 @@ func (d *Duty) notStarted(r record, s step, v view, now time.Time, err error) (r
 		r.NextTry = now.Add(pause(v.id+"/"+r.Family, r.Tries))
 		s.err = advise(err, refused)
 		r.Refusal = s.err.Error()
-		if !isRefused && errors.Is(err, facts.ErrRefused) && r.Good != nil && r.Good.hash() != s.spec.hash() {
+		switch {
+		case r.Good == nil || !errors.Is(err, facts.ErrTaskDefinition):
+		case r.Good.hash() != s.spec.hash():
 			r = r.takenBack(s.spec, err.Error())
+		default: // there is no way back: what is wanted gets another chance
+			r.Good, r.Bad = nil, nil
 		}
 	}
 	s.status.Next, s.again = r.NextTry.UTC().Truncate(time.Millisecond), r.NextTry.Sub(now)
@@ -437,27 +497,66 @@ func advise(err error, refused *facts.TaskRefused) error {
 	return err
 }
 
-// forget stops what is no longer configured, if it was started here.
+// forget stops what is no longer configured, if it was started here. While a file
+// of the configuration is left out, nobody knows what it asks for.
 func (d *Duty) forget(ctx context.Context, c Config) (errs []error) {
+	if whole, known := d.Whole.Get(); !whole || !known || time.Now().Before(d.calm) {
+		return nil
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.state.Tasks)) {
 		if t, is := c.Tasks[name]; is && cmp.Or(t.Mode, StartTask) == StartTask {
 			continue
 		}
-		if was := d.state.Tasks[name].Running; was.Ours && !was.Told {
-			if err := d.ECS.StopTask(ctx, d.on, was.ARN, "it is no longer a node task"); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", name, err))
-				continue
-			}
+		err := d.stopFormer(ctx, d.state.Tasks[name])
+		if d.heed(err); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			continue
 		}
 		delete(d.state.Tasks, name)
 	}
 	return errs
 }
 
+// stopFormer stops what was started for a node task that is none any longer.
+func (d *Duty) stopFormer(ctx context.Context, r record) error {
+	ctx, cancel := context.WithTimeout(ctx, sideTime)
+	defer cancel()
+	arns := []string{r.Running.ARN}
+	if r.Calling != nil { // it may have been started
+		instance, _ := d.Instance.Get()
+		tasks, err := d.ECS.StartedBy(ctx, d.on, startedBy(instance))
+		if err != nil {
+			return err
+		}
+		if time.Since(r.Calling.At) < settles {
+			return duty.WaitingFor("ECS to tell what became of a StartTask, before it is forgotten")
+		}
+		for _, t := range tasks {
+			if t.Family == r.Family {
+				arns = append(arns, t.ARN)
+			}
+		}
+	}
+	for _, arn := range arns {
+		if arn == "" || arn == r.Running.ARN && (!r.Running.Ours || !r.Running.Told.IsZero()) {
+			continue
+		}
+		if err := d.ECS.StopTask(ctx, d.on, arn, "it is no longer a node task"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func familyIn(definition string) string {
+	family, _, _ := strings.Cut(definition, ":")
+	return family
+}
+
 // ofFamily puts together what the agent and Docker say of the tasks of a family,
-// oldest first.
-func ofFamily(family string, containers []facts.Container, tasks []facts.Task) []task {
-	var all []task
+// oldest first. orphan is a container of a task that the agent does not know: one
+// of a registration before this one, say.
+func ofFamily(family string, containers []facts.Container, tasks []facts.Task) (all []task, orphan string) {
 	for _, t := range tasks {
 		if t.Family == family {
 			all = append(all, task{arn: t.ARN, revision: t.Revision, leaving: t.Desired == facts.TaskStopped})
@@ -470,8 +569,8 @@ func ofFamily(family string, containers []facts.Container, tasks []facts.Task) [
 		arn := c.Labels[facts.LabelTaskARN]
 		i := slices.IndexFunc(all, func(t task) bool { return t.arn == arn })
 		if i < 0 {
-			i = len(all)
-			all = append(all, task{arn: arn})
+			orphan = c.ID
+			continue
 		}
 		t := &all[i]
 		if t.revision == 0 {
@@ -487,7 +586,7 @@ func ofFamily(family string, containers []facts.Container, tasks []facts.Task) [
 		}
 		return a.created.Compare(b.created)
 	})
-	return all
+	return all, orphan
 }
 
 // internal begins the names of containers that the agent runs for a task's

@@ -22,7 +22,7 @@ type serviceSeen struct {
 func (d *Duty) service(ctx context.Context, v view) step {
 	s := step{status: facts.NodeTask{Wanted: "service " + v.task.service(), Needed: string(cmp.Or(v.task.Needed, Soft))}}
 	if live := v.live(); len(live) > 0 {
-		s.shows(live[0], v.task.Family())
+		s.shows(live[0], v.family)
 		if !live[0].up {
 			s.again = time.Second
 		}
@@ -34,9 +34,12 @@ func (d *Duty) service(ctx context.Context, v view) step {
 	}
 	name := v.task.service()
 	seen := d.services[name]
-	if v.now.Sub(seen.at) >= servicePause {
+	if v.now.Sub(seen.at) >= servicePause && !v.now.Before(d.calm) {
 		seen = serviceSeen{at: v.now}
-		all, err := d.ECS.Services(ctx, d.on, []string{name})
+		asking, cancel := context.WithTimeout(ctx, sideTime)
+		all, err := d.ECS.Services(asking, d.on, []string{name})
+		cancel()
+		d.heed(err)
 		i := slices.IndexFunc(all, func(f facts.Service) bool { return f.Name == name })
 		switch {
 		case err != nil:

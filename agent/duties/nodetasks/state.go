@@ -38,8 +38,10 @@ type run struct {
 	At   time.Time `json:"at,omitzero"`   // when it was asked for
 	Ours bool      `json:"ours"`          // we have asked for it
 	Seen bool      `json:"seen"`          // a container of it ran
-	Told bool      `json:"told"`          // we have told it to stop
-	Down time.Time `json:"down,omitzero"` // since when it has no container although its agent lists it
+	Told time.Time `json:"told,omitzero"` // when we last told it to stop
+	// Alone is why it is left alone though it is not what is wanted.
+	Alone string    `json:"alone,omitempty"`
+	Down  time.Time `json:"down,omitzero"` // since when it has no container although its agent lists it
 }
 
 // call is a StartTask whose answer is not known: it is written down before it is
@@ -53,11 +55,14 @@ type call struct {
 type change struct {
 	Hash  string    `json:"hash"`
 	Since time.Time `json:"since"`
+	// Begun is when what ran was told to stop for it. Until the other one is up,
+	// no other node task is replaced.
+	Begun time.Time `json:"begun,omitzero"`
 }
 
 // record is what is known of one node task beside what can be seen.
 type record struct {
-	Family  string `json:"family"`
+	Family  string `json:"family"` // of what runs, or is asked for
 	Running run    `json:"running,omitzero"`
 	Calling *call  `json:"calling,omitempty"`
 	Dead    string `json:"dead,omitempty"` // ARN of the task before, which ECS may still list
@@ -67,15 +72,18 @@ type record struct {
 	Bad  map[string]string `json:"bad,omitempty"`  // by hash, why it was taken back
 
 	Ends     int       `json:"ends,omitempty"`       // in a row without a healthy hour
-	Early    int       `json:"early_ends,omitempty"` // in a row of this spec before it had stayed up
+	Early    int       `json:"early_ends,omitempty"` // in a row of one spec before it had stayed up
+	EarlyOf  string    `json:"early_of,omitempty"`   // its hash
 	EndedAt  time.Time `json:"ended_at,omitzero"`
 	LastEnd  string    `json:"last_end,omitempty"`
 	Tries    int       `json:"tries,omitempty"`   // in a row that started nothing
 	Refusal  string    `json:"refusal,omitempty"` // of the latest of them
 	NextTry  time.Time `json:"next_try,omitzero"`
-	NextAsk  time.Time `json:"next_ask,omitzero"` // when ECS is asked again what became of it
-	Newest   int       `json:"newest,omitempty"`  // revision, of FAMILY@newest
-	NewestAt time.Time `json:"newest_at,omitzero"`
+	NextAsk  time.Time `json:"next_ask,omitzero"`  // when ECS is asked again what became of it
+	Newest   int       `json:"newest,omitempty"`   // revision, of FAMILY@newest
+	NewestAt time.Time `json:"newest_at,omitzero"` // when it was last asked for
+	// Extra is when tasks beside the one were told to stop, by ARN.
+	Extra map[string]time.Time `json:"extra,omitempty"`
 }
 
 // state is all of them.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,8 +33,8 @@ const maxOverrides = 8192
 // again must know what became of the first.
 //
 // The error is a *facts.TaskRefused if ECS has no way to start it there,
-// facts.ErrRefused if the instance role does not allow it or there is no such
-// task definition, facts.ErrAbsent if there is no such cluster, and
+// facts.ErrRefused if the instance role does not allow it, facts.ErrTaskDefinition
+// if it is the task definition's fault, facts.ErrAbsent if there is no such cluster, and
 // facts.ErrThrottled: nothing was started then. facts.ErrUnavailable leaves open
 // whether it was.
 func (c *Client) StartTask(ctx context.Context, on facts.ContainerInstance, t facts.TaskStart) (facts.Task, error) {
@@ -59,6 +60,9 @@ func (c *Client) start(ctx context.Context, on facts.ContainerInstance, t facts.
 	once := func(o *ecs.Options) { o.Retryer = aws.NopRetryer{} }
 	out, err := in(ctx, region, c.startTask, input, startTask, on.Cluster, once)
 	switch {
+	case errors.Is(err, facts.ErrRefused) && strings.Contains(err.Error(), "TaskDefinition"):
+		// Its words in all cases: not found, inactive, no such container.
+		return facts.Task{}, facts.ForTaskDefinition(err)
 	case err != nil:
 		return facts.Task{}, err
 	case len(out.Tasks) == 1 && aws.ToString(out.Tasks[0].TaskArn) != "" && aws.ToString(out.Tasks[0].ContainerInstanceArn) == on.ARN:

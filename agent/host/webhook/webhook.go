@@ -35,9 +35,9 @@ func New(o Options) *Client {
 
 const maxAnswer = 64 << 10 // nobody reads it
 
-// Post posts m. Any answer but 2xx is an error: facts.ErrRefused for 4xx, which
-// the same message gets again, and facts.ErrUnavailable for all else, no answer
-// too. Of the URL an error names the host alone: a path may hold a secret.
+// Post posts m. Any answer but 2xx is an error: facts.ErrRefused for 4xx but 408
+// and 429, which the same message gets again, and facts.ErrUnavailable for all
+// else, no answer too. Of the URL an error names the host alone: a path may hold a secret.
 func (c *Client) Post(ctx context.Context, m facts.Message) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.URL, bytes.NewReader(m.Body))
 	if err != nil {
@@ -53,7 +53,7 @@ func (c *Client) Post(ctx context.Context, m facts.Message) error {
 		return fmt.Errorf("cannot post to the webhook at %s: %w: %s", req.URL.Host, facts.ErrUnavailable, httpx.Cause(ctx, err))
 	case resp.StatusCode/100 == 2:
 		return nil
-	case resp.StatusCode/100 == 4:
+	case resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusRequestTimeout:
 		return fmt.Errorf("cannot post to the webhook at %s: %w: HTTP status %d", req.URL.Host, facts.ErrRefused, resp.StatusCode)
 	}
 	return fmt.Errorf("cannot post to the webhook at %s: %w: HTTP status %d", req.URL.Host, facts.ErrUnavailable, resp.StatusCode)

@@ -42,6 +42,7 @@ func TestWhatIsNotTakenIsToldWithoutTheSecretInTheURL(t *testing.T) {
 		"refused":     {http.StatusForbidden, facts.ErrRefused},
 		"unavailable": {http.StatusBadGateway, facts.ErrUnavailable},
 		"moved":       {http.StatusFound, facts.ErrUnavailable},
+		"too many":    {http.StatusTooManyRequests, facts.ErrUnavailable},
 		"no answer":   {0, facts.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
