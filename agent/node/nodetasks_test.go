@@ -79,8 +79,9 @@ func (l *leaver) ready() string {
 
 func TestAFreshNodeRunsOneOfEachNodeTask(t *testing.T) {
 	onTasked(t, twoTasks, func(t *testing.T, l *leaver) {
-		l.pass(5 * time.Second)
+		l.pass(4 * time.Second)
 		l.wantOne("logspout", "datadog")
+		l.pass(5 * time.Second)
 		task := l.tasks("logspout")[0]
 		if task.StartedBy != "ecsnode/"+l.world.Instance().ID {
 			t.Errorf("%+v", task)
@@ -403,6 +404,7 @@ func TestWhileTheNodeDrainsNothingIsStarted(t *testing.T) {
 		}
 		l.pass(20 * time.Second)
 		l.wantOne("logspout", "datadog")
+		l.pass(time.Minute)
 		l.wantECS(facts.StatusActive)
 		if got := l.ready(); got != "true" {
 			t.Errorf("ecsnode.ready is %q", got)

@@ -151,8 +151,12 @@ func (d *Duty) ready(c Config, now time.Time) (is bool, why string, again time.D
 	}
 	var hard, soft []string
 	for _, t := range tasks {
+		left := settles(t, now)
+		if left > 0 && (again == 0 || left < again) {
+			again = left
+		}
 		switch {
-		case t.Up() || t.Needed == "no":
+		case t.Up() && left <= 0 || t.Needed == "no":
 		case t.Needed == "hard":
 			hard = append(hard, t.Name)
 		default:
@@ -173,13 +177,34 @@ func (d *Duty) ready(c Config, now time.Time) (is bool, why string, again time.D
 	case was && len(hard) > 0:
 		return true, strings.Join(slices.Concat(hard, soft), ", "), d.down.Add(time.Duration(c.SoftAfter)).Sub(now)
 	case was:
-		return true, strings.Join(soft, ", "), 0
+		return true, strings.Join(soft, ", "), again
 	case len(hard) > 0:
-		return false, strings.Join(slices.Concat(hard, soft), ", "), 0
+		return false, strings.Join(slices.Concat(hard, soft), ", "), again
 	case left > 0:
-		return false, strings.Join(soft, ", "), left
+		if again == 0 || left < again {
+			again = left
+		}
+		return false, strings.Join(soft, ", "), again
 	}
-	return true, strings.Join(soft, ", "), 0
+	return true, strings.Join(soft, ", "), again
+}
+
+// A task opens the gate once it has run for a while: not one that ends as soon
+// as it runs.
+const (
+	settled = 5 * time.Second
+	proven  = time.Minute // after it has ended before
+)
+
+// settles returns how long a task that runs must go on to count.
+func settles(t facts.NodeTask, now time.Time) time.Duration {
+	if t.State != facts.NodeTaskRunning || t.Since.IsZero() {
+		return 0
+	}
+	if t.Restarts > 0 {
+		return t.Since.Add(proven).Sub(now)
+	}
+	return t.Since.Add(settled).Sub(now)
 }
 
 func (d *Duty) hash() string {

@@ -210,3 +210,22 @@ func TestARoleThatMayNotIsAWarning(t *testing.T) {
 		r.says("", 0)
 	})
 }
+
+func TestATaskThatEndsAsSoonAsItRunsOpensNoGate(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		one := task(facts.NodeTaskRunning, "hard")
+		one.Since = time.Now()
+		r.serve(one)
+		r.says("", 0)
+		time.Sleep(4 * time.Second)
+		one.State = facts.NodeTaskWaiting
+		r.serve(one)
+		r.says("", 0)
+		one.State, one.Since, one.Restarts = facts.NodeTaskRunning, time.Now(), 1
+		r.serve(one)
+		time.Sleep(59 * time.Second)
+		r.says("", 0)
+		time.Sleep(time.Second)
+		r.says("true", 1)
+	})
+}

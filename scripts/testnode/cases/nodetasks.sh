@@ -24,7 +24,7 @@ one_each() {
 one_each
 within 5 status_is 0 "logspout  running logspout:12" "datadog   running datadog:3" "all well"
 is_told_ready() { sim GET state | grep -q '"ecsnode.ready": *"true"'; }
-within 5 is_told_ready
+within 12 is_told_ready
 
 was=$(containers_of logspout)
 on docker kill "$was"
