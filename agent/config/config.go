@@ -10,6 +10,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/drain"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/files"
 	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
@@ -40,6 +41,7 @@ type Config struct {
 	Units        units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
 	Interruption notice.Config     `yaml:"interruption" help:"Which news of the node's end is asked for, and what is done about it."`
 	Drain        drain.Config      `yaml:"drain" help:"How the node empties itself before it goes."`
+	Files        files.Config      `yaml:"files" help:"Files of the node, and the units that read them."`
 	NodeTasks    nodetasks.Config  `yaml:"node_tasks" help:"Tasks of ECS that every node runs once, such as a log shipper and a metrics agent."`
 	Readiness    readiness.Config  `yaml:"readiness" help:"Whether and when the node tells ECS that it is ready for work."`
 	Boot         Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
@@ -73,6 +75,7 @@ func Default() Config {
 		Units:        units.Default(),
 		Interruption: notice.Default(),
 		Drain:        drain.Default(),
+		Files:        files.Default(),
 		NodeTasks:    nodetasks.Default(),
 		Readiness:    readiness.Default(),
 		Boot:         Boot{Budget: when.Duration(defaultBudget), EarlyBudget: when.Duration(defaultEarlyBudget)},

@@ -71,6 +71,7 @@ type Node struct {
 	established  *cell.Cell[time.Time]
 	packages     *cell.Cell[facts.Inputs]
 	daemonJSON   *cell.Cell[facts.Inputs]
+	fileInputs   *cell.Cell[facts.Inputs]
 	volumes      *cell.Cell[facts.Volumes]
 	notices      map[string]*cell.Cell[[]facts.Notice] // by source
 	interruption *cell.Cell[facts.Interruption]
@@ -123,6 +124,7 @@ func New(opts Options) (*Node, error) {
 		established:  cell.New(time.Time.Equal),
 		packages:     cell.New(facts.Inputs.Equal),
 		daemonJSON:   cell.New(facts.Inputs.Equal),
+		fileInputs:   cell.New(facts.Inputs.Equal),
 		volumes:      cell.Comparable[facts.Volumes](),
 		notices:      newNotices(),
 		interruption: cell.New(facts.Interruption.Equal),

@@ -22,6 +22,7 @@ type manager interface {
 	Enqueue(ctx context.Context, name string) error
 	Start(ctx context.Context, name string) error
 	Restart(ctx context.Context, name string) error
+	Reload(ctx context.Context, name string) error
 	ResetFailed(ctx context.Context, name string) error
 	RunJob(ctx context.Context, c facts.Command) error
 	Job(ctx context.Context, name string) (facts.Job, error)
@@ -40,11 +41,12 @@ type outside struct {
 	autoscaling instancehealth.AutoScaling
 	manager     manager
 	filter      guard.Filter
+	dry         bool
 }
 
 // outside returns the real things.
 func (n *Node) outside() outside {
-	return outside{n.hosts.ecs, n.hosts.autoscaling, n.hosts.manager, &iptables.Filter{}}
+	return outside{n.hosts.ecs, n.hosts.autoscaling, n.hosts.manager, &iptables.Filter{}, false}
 }
 
 // recorder stands for the outside in a dry run: what only looks is passed on,
@@ -61,7 +63,7 @@ type ecsReader interface{ nodetasks.ECS }
 // dry returns an outside that changes nothing, and its record.
 func (n *Node) dry() (outside, *recorder) {
 	r := &recorder{manager: n.hosts.manager, ecsReader: n.hosts.ecs, filter: &iptables.Filter{}}
-	return outside{r, r, r, r}, r
+	return outside{r, r, r, r, true}, r
 }
 
 func (r *recorder) note(format string, args ...any) error {
@@ -101,6 +103,8 @@ func (r *recorder) Replace(v facts.IPVersion, rules []facts.MetadataRule) error 
 func (r *recorder) Enqueue(_ context.Context, name string) error { return r.note("start %s", name) }
 func (r *recorder) Start(_ context.Context, name string) error   { return r.note("start %s", name) }
 func (r *recorder) Restart(_ context.Context, name string) error { return r.note("restart %s", name) }
+
+func (r *recorder) Reload(_ context.Context, name string) error { return r.note("reload %s", name) }
 
 func (r *recorder) ResetFailed(context.Context, string) error { return nil }
 func (r *recorder) ForgetJob(context.Context, string) error   { return nil }

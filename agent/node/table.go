@@ -90,11 +90,11 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 			On: []cell.Waker{board, n.instance, n.registration},
 		},
 	}
-	working := n.working(p, files, out)
+	working, configured := n.working(p, files, out), n.configured(p, files, out)
 	if n.scratch() {
-		return slices.Concat(sources, identity, working)
+		return slices.Concat(sources, identity, configured, working)
 	}
-	return slices.Concat(sources, n.beforeIdentity(files, out), identity, n.beforeDocker(files, out), n.machineTable(p, files, out), working)
+	return slices.Concat(sources, n.beforeIdentity(files, out), identity, n.beforeDocker(files, out), configured, n.machineTable(p, files, out), working)
 }
 
 // beforeIdentity is what must be right about the machine before the node may
@@ -149,10 +149,10 @@ func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
 		{
 			Duty: &units.Duty{
 				FS: files, Config: n.unitsConfig(), Manager: out.manager, Engine: n.hosts.docker, Agent: &agent{n: n},
-				Wanted: []cell.Reader[facts.Inputs]{n.packages, n.daemonJSON}, Identity: n.established,
+				Wanted: []cell.Reader[facts.Inputs]{n.packages, n.daemonJSON, n.fileInputs}, Identity: n.established,
 				Held: n.dockerHeld, Boot: p == booting, BootID: n.bootID,
 			},
-			When: when.Every(min), On: []cell.Waker{n.config, n.established, n.packages, n.daemonJSON, n.volumes},
+			When: when.Every(min), On: []cell.Waker{n.config, n.established, n.packages, n.daemonJSON, n.fileInputs, n.volumes},
 			Stream: func(ctx context.Context, wake func()) error {
 				return n.hosts.units.Watch(ctx, wake, units.Docker, units.Containerd, units.ECS)
 			},

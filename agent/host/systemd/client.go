@@ -115,6 +115,12 @@ func (c *Client) Restart(ctx context.Context, name string) error {
 	return wrap(c.job(ctx, (*systemd.Conn).RestartUnitContext, name), "restart", name)
 }
 
+// Reload has a unit read its configuration again and waits for that until ctx is
+// done. One that cannot be reloaded is an error.
+func (c *Client) Reload(ctx context.Context, name string) error {
+	return wrap(c.job(ctx, (*systemd.Conn).ReloadUnitContext, name), "reload", name)
+}
+
 type order func(conn *systemd.Conn, ctx context.Context, name, mode string, done chan<- string) (int, error)
 
 // job waits for the result of a job. Anything but "done" is an error: systemd
@@ -152,8 +158,8 @@ func (c *Client) ResetFailed(ctx context.Context, name string) error {
 	return wrap(err, "reset", name)
 }
 
-// Reload makes systemd read its units again.
-func (c *Client) Reload(ctx context.Context) error {
+// ReloadUnits makes systemd read its units again.
+func (c *Client) ReloadUnits(ctx context.Context) error {
 	conn, err := c.connect()
 	if err == nil {
 		err = classify(conn.ReloadContext(ctx))

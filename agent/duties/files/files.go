@@ -1,0 +1,406 @@
+// Package files is the duty that keeps files, directories and symbolic links of
+// the node as they are configured, and restarts the units that read them.
+//
+// It compares what is with what should be, and when a unit was started with when
+// its files came to be as they are: nothing is done because something changed.
+package files
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/render"
+)
+
+// Manager is the service manager.
+type Manager interface {
+	Unit(ctx context.Context, name string) (facts.Unit, error)
+	// Restart and Reload wait until the unit is up again or has failed to be.
+	Restart(ctx context.Context, name string) error
+	Reload(ctx context.Context, name string) error
+	RunJob(ctx context.Context, c facts.Command) error
+	Job(ctx context.Context, name string) (facts.Job, error)
+	ForgetJob(ctx context.Context, name string) error
+}
+
+// Duty keeps the files.
+type Duty struct {
+	FS       fsx.FS
+	ID       string // of the node, for its own time in the fleet
+	Config   cell.Reader[Config]
+	Instance cell.Reader[facts.Instance]
+	Cluster  cell.Reader[string]
+	Whole    cell.Reader[bool] // nothing of the configuration is left out
+	Manager  Manager
+	// Inputs gets what Docker, containerd and the ECS agent should run with.
+	// These are restarted by others.
+	Inputs *cell.Cell[facts.Inputs]
+	Now    bool // restarts are not spread: the node boots, or somebody waits
+	Dry    bool // no check is run
+
+	loaded bool
+	ledger ledger
+	kept   []byte
+	checks map[string]*check
+}
+
+// Name implements duty.Duty.
+func (*Duty) Name() string { return "files" }
+
+// Reconcile implements duty.Duty. An item that fails keeps those that need it
+// from being made, and no others.
+func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
+	c, ok := d.Config.Get()
+	if !ok {
+		return duty.Outcome{}, duty.WaitingFor("the configuration has not been read yet")
+	}
+	var errs []error
+	if !d.loaded {
+		l, err := load(d.FS)
+		d.ledger, d.loaded = l, true
+		errs = append(errs, err)
+	}
+	p := &pass{Duty: d, ctx: ctx, config: c, in: render.Inputs{}, failed: map[string]bool{}}
+	p.in.Instance, _ = d.Instance.Get()
+	p.in.Cluster, _ = d.Cluster.Get()
+	for _, name := range c.order() {
+		if err := p.item(name); err != nil {
+			p.failed[name] = true
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, p.forget()...)
+	var err error
+	d.kept, err = d.ledger.save(d.FS, d.kept)
+	errs = append(errs, err)
+	errs = append(errs, p.units()...)
+	d.kept, err = d.ledger.save(d.FS, d.kept)
+	out := duty.Outcome{Changed: p.changed, Summary: summary(c, p.failed), Warnings: p.warnings, Again: p.again}
+	return out, errors.Join(append(errs, err)...)
+}
+
+func summary(c Config, failed map[string]bool) string {
+	switch n := len(c.Items); {
+	case n == 0:
+		return "no file is configured"
+	case len(failed) > 0:
+		return fmt.Sprintf("%d of %d items are as configured", n-len(failed), n)
+	case n == 1:
+		return "1 item is as configured"
+	default:
+		return fmt.Sprintf("%d items are as configured", n)
+	}
+}
+
+// pass is one pass.
+type pass struct {
+	*Duty
+	ctx      context.Context
+	config   Config
+	in       render.Inputs
+	failed   map[string]bool
+	changed  bool
+	warnings []string
+	again    time.Duration
+	users    map[string]map[string]int // by file, ids by name
+}
+
+func (p *pass) soon(d time.Duration) {
+	if d > 0 && (p.again == 0 || d < p.again) {
+		p.again = d
+	}
+}
+
+// item makes one item what it should be.
+func (p *pass) item(name string) error {
+	f := p.config.Items[name]
+	for _, before := range p.config.needs(name) {
+		if p.failed[before] {
+			return duty.WaitingFor("%s: it comes after %s, which is not there", name, before)
+		}
+	}
+	if why := p.unsafe(name); why != "" {
+		return fmt.Errorf("cannot make %s: %w: %s", name, facts.ErrRefused, why)
+	}
+	now, info, data, err := look(p.FS, name)
+	if err != nil {
+		return err
+	}
+	e, known := p.ledger.Items[name]
+	if !known || e.Kind != f.kind() || e.Block != f.Block {
+		if e, err = p.enter(name, f, now, data, e, known); err != nil {
+			return err
+		}
+	}
+	e.Keep, e.Restart, e.Reload, e.Comment = f.Keep, f.Restart, f.Reload, f.Comment
+	changed, want, err := p.make(name, f, now, data)
+	p.changed = p.changed || changed
+	if err != nil {
+		return err
+	}
+	switch {
+	case changed:
+		e.Hash, e.At = want, time.Now().UTC()
+	case e.Hash != want: // it was so before, or we were cut short
+		e.Hash = want
+		if e.At = time.Now().UTC(); info != nil {
+			e.At = info.ModTime().UTC()
+		}
+	}
+	p.ledger.Items[name] = e
+	return nil
+}
+
+// enter writes down what is at the path before it is touched.
+func (p *pass) enter(name string, f File, now was, data []byte, old entry, known bool) (entry, error) {
+	e := entry{Kind: f.kind(), Block: f.Block, Was: now}
+	if known && e.Kind != aBlock && old.Kind != aBlock {
+		e.Was = old.Was // of before the first of its kinds
+	}
+	if now.Kind == aFile && e.Kind != aBlock && e.Was == now {
+		if err := put(p.FS, data); err != nil {
+			return e, fmt.Errorf("cannot make %s: what is there cannot be kept: %w", name, err)
+		}
+	}
+	p.ledger.Items[name] = e
+	var err error
+	p.kept, err = p.ledger.save(p.FS, p.kept)
+	return e, err
+}
+
+func (f File) kind() string {
+	switch {
+	case f.Block != "":
+		return aBlock
+	case f.Directory:
+		return aDirectory
+	case f.Link != "":
+		return aLink
+	case f.Absent:
+		return nothing
+	}
+	return aFile
+}
+
+// make returns the hash of what is at the path afterwards, as far as it is ours.
+func (p *pass) make(name string, f File, now was, data []byte) (changed bool, want string, err error) {
+	switch f.kind() {
+	case nothing:
+		if now.Kind == aDirectory {
+			return false, "", fmt.Errorf("cannot remove %s: it is a directory", name)
+		}
+		changed, err = p.FS.Remove(name)
+		return changed, nothing, err
+	case aLink:
+		changed, err = p.FS.Symlink(name, f.Link)
+		return changed, hash([]byte(f.Link)), err
+	case aDirectory:
+		changed, err = p.directory(name, f, now)
+		return changed, aDirectory, err
+	}
+	text, err := p.text(name, f)
+	if err != nil {
+		return false, "", err
+	}
+	if f.Block != "" && len(text) > 0 && text[len(text)-1] != '\n' {
+		text = append(text, '\n')
+	}
+	whole, how, err := p.whole(name, f, now, data, text)
+	if err != nil {
+		return false, "", err
+	}
+	if now.Kind != aFile || !bytes.Equal(whole, data) {
+		if err := p.check(name, f, whole); err != nil {
+			return false, "", err
+		}
+	}
+	changed, err = p.FS.WriteFile(name, whole, how)
+	return changed, hash(text), err
+}
+
+// whole is the content of the file with our text in it.
+func (p *pass) whole(name string, f File, now was, data, text []byte) ([]byte, fsx.How, error) {
+	owner, err := p.owner(f)
+	if err != nil {
+		return nil, fsx.How{}, fmt.Errorf("cannot make %s: %w", name, err)
+	}
+	how := fsx.How{Mode: cmp.Or(f.Mode, 0o644).fileMode(), Owner: &owner}
+	if f.Block == "" {
+		return text, how, nil
+	}
+	if now.Kind != aFile {
+		return nil, how, fmt.Errorf("cannot put a block into %s: %w: there is no such file", name, facts.ErrAbsent)
+	}
+	if f.Owner == "" && f.Group == "" {
+		how.Owner = nil
+	}
+	if how.Mode = f.Mode.fileMode(); f.Mode == 0 {
+		how.Mode = 0 // as it is
+	}
+	whole, err := withBlock(data, f.Block, cmp.Or(f.Comment, "#"), text)
+	if err != nil {
+		err = fmt.Errorf("cannot put a block into %s: %w", name, err)
+	}
+	return whole, how, err
+}
+
+func (p *pass) directory(name string, f File, now was) (changed bool, err error) {
+	owner, err := p.owner(f)
+	if err != nil {
+		return false, fmt.Errorf("cannot make %s: %w", name, err)
+	}
+	mode := cmp.Or(f.Mode, 0o755).fileMode()
+	if changed, err = p.FS.MkdirAll(name, mode); err != nil {
+		return changed, err
+	}
+	set, err := p.FS.Chmod(name, mode)
+	if now.Owner != nil && now.Kind == aDirectory && *now.Owner != owner && (f.Owner != "" || f.Group != "") {
+		err = errors.Join(err, fmt.Errorf("cannot give %s to %s: the owner of a directory that is there is not changed", name, f.Owner))
+	}
+	return changed || set, err
+}
+
+// text renders the text of an item.
+func (p *pass) text(name string, f File) ([]byte, error) {
+	switch {
+	case f.Literal != nil:
+		return []byte(*f.Literal), nil
+	case f.Source != "":
+		return p.FS.ReadFile(path.Join(SourceDir, f.Source))
+	}
+	var text string
+	var err error
+	if f.Content != nil {
+		text, err = f.Content.Render(p.in)
+	} else {
+		var src []byte
+		if src, err = p.FS.ReadFile(path.Join(TemplateDir, f.Template)); err != nil {
+			return nil, err
+		}
+		var t *render.Template
+		if t, err = render.Parse(f.Template, string(src), struct{}{}); err == nil {
+			text, err = t.Render(p.in, struct{}{})
+		}
+	}
+	switch {
+	case errors.Is(err, facts.ErrUnavailable):
+		return nil, duty.WaitingFor("%s: %w", name, err)
+	case err != nil:
+		return nil, fmt.Errorf("cannot make %s: %w", name, err)
+	}
+	return []byte(text), nil
+}
+
+// unsafe says why a path must not be written to, or "": a link in a directory
+// that anybody may write to can be anybody's.
+func (p *pass) unsafe(name string) string {
+	dir := "/"
+	for _, part := range strings.Split(strings.Trim(path.Dir(name), "/"), "/") {
+		next := path.Join(dir, part)
+		info, err := p.FS.Stat(next)
+		if err != nil {
+			return "" // what is not there is no link
+		}
+		if info.Mode().Type() == fs.ModeSymlink {
+			if in, err := p.FS.Stat(dir); err != nil || in.Mode().Perm()&0o002 != 0 {
+				return next + " is a link in a directory that anybody may write to"
+			}
+		}
+		dir = next
+	}
+	return ""
+}
+
+// forget undoes items that are no longer configured, the innermost first.
+func (p *pass) forget() (errs []error) {
+	if whole, known := p.Whole.Get(); !whole || !known {
+		return nil // a file that is left out may name them
+	}
+	names := slices.Sorted(maps.Keys(p.ledger.Items))
+	for _, name := range slices.Backward(names) {
+		if _, is := p.config.Items[name]; is {
+			continue
+		}
+		if err := p.undo(name, p.ledger.Items[name]); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		delete(p.ledger.Items, name)
+	}
+	return errs
+}
+
+func (p *pass) undo(name string, e entry) error {
+	if e.Keep {
+		return nil
+	}
+	now, _, data, err := look(p.FS, name)
+	if err != nil {
+		return err
+	}
+	switch same, err := p.isOurs(now, data, e); {
+	case err != nil:
+		return fmt.Errorf("cannot take a block out of %s: %w", name, err)
+	case !same:
+		p.warnings = append(p.warnings, fmt.Sprintf("%s is no longer configured and was changed by others: it stays as it is", name))
+		return nil
+	}
+	switch {
+	case e.Kind == aBlock:
+		whole, err := withoutBlock(data, e.Block, cmp.Or(e.Comment, "#"))
+		if err != nil {
+			return fmt.Errorf("cannot take a block out of %s: %w", name, err)
+		}
+		_, err = p.FS.WriteFile(name, whole, fsx.How{})
+		if err != nil {
+			return err
+		}
+	case e.Kind == aDirectory && e.Was.Kind == "":
+		if entries, err := p.FS.ReadDir(name); err != nil || len(entries) > 0 {
+			p.warnings = append(p.warnings, fmt.Sprintf("%s is no longer configured and not empty: it stays", name))
+			return err
+		}
+		fallthrough
+	default:
+		if err := e.Was.restore(p.FS, name); err != nil {
+			return err
+		}
+	}
+	p.changed = true
+	for _, unit := range slices.Concat(e.Restart, e.Reload) {
+		p.ledger.Owed[unit] = time.Now().UTC()
+	}
+	return nil
+}
+
+// isOurs reports whether what is at the path is what we put there.
+func (p *pass) isOurs(now was, data []byte, e entry) (bool, error) {
+	switch e.Kind {
+	case nothing:
+		return now.Kind == "", nil
+	case aLink:
+		return now.Kind == aLink && hash([]byte(now.Target)) == e.Hash, nil
+	case aDirectory:
+		return now.Kind == aDirectory, nil
+	case aBlock:
+		if now.Kind != aFile {
+			return false, nil
+		}
+		text, there, err := blockOf(data, e.Block, cmp.Or(e.Comment, "#"))
+		return there && hash(text) == e.Hash, err
+	}
+	return now.Kind == aFile && now.Hash == e.Hash, nil
+}

@@ -1,0 +1,167 @@
+package files
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/fsx"
+)
+
+// Ledger keeps what was there before an item, and what became of its units. What
+// was replaced is below it, by its hash.
+const (
+	Ledger   = "/var/lib/ecsnode/files.json"
+	replaced = "/var/lib/ecsnode/replaced"
+)
+
+// entry is what is known of one item.
+type entry struct {
+	Kind string `json:"kind"`           // of item
+	Hash string `json:"hash,omitempty"` // of what we put there
+	// At is when it came to be so: a process that started later has it.
+	At      time.Time `json:"at"`
+	Block   string    `json:"block,omitempty"`
+	Comment string    `json:"comment,omitempty"`
+	Was     was       `json:"was"`
+	Keep    bool      `json:"keep,omitempty"`
+	Restart []string  `json:"restart,omitempty"`
+	Reload  []string  `json:"reload,omitempty"`
+}
+
+// was is what was at the path before it was an item.
+type was struct {
+	Kind   string     `json:"kind"` // "" nothing
+	Hash   string     `json:"hash,omitempty"`
+	Mode   uint32     `json:"mode,omitempty"`
+	Owner  *fsx.Owner `json:"owner,omitempty"`
+	Target string     `json:"target,omitempty"` // of a link
+}
+
+// Kinds of what is at a path.
+const (
+	aFile      = "file"
+	aBlock     = "block"
+	aDirectory = "directory"
+	aLink      = "link"
+	nothing    = "absent"
+	other      = "other" // a device, a socket, ...
+)
+
+// ledger is all entries, and units whose restart is owed for what is no more.
+type ledger struct {
+	Items    map[string]entry     `json:"items"`
+	Owed     map[string]time.Time `json:"owed,omitempty"`     // by unit, when what it had was taken away
+	Reloaded map[string]string    `json:"reloaded,omitempty"` // by unit, the hash of what it was last reloaded for
+}
+
+func load(files fsx.FS) (l ledger, err error) {
+	data, err := files.ReadFile(Ledger)
+	if err == nil {
+		err = json.Unmarshal(data, &l)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		l, err = ledger{}, fmt.Errorf("cannot read what files replaced: items that are no longer configured stay: %w", err)
+	}
+	if l.Items == nil {
+		l.Items = map[string]entry{}
+	}
+	if l.Owed == nil {
+		l.Owed = map[string]time.Time{}
+	}
+	if l.Reloaded == nil {
+		l.Reloaded = map[string]string{}
+	}
+	return l, err
+}
+
+// save writes l down unless it is kept, as it was written last, already.
+func (l ledger) save(files fsx.FS, kept []byte) ([]byte, error) {
+	data, err := json.Marshal(l)
+	if err != nil || bytes.Equal(data, kept) {
+		return kept, err
+	}
+	if _, err = files.MkdirAll(path.Dir(Ledger), 0o755); err == nil {
+		_, err = files.WriteFile(Ledger, data, fsx.How{Mode: 0o600})
+	}
+	if err != nil {
+		return kept, fmt.Errorf("cannot keep what files replaced: %w", err)
+	}
+	return data, nil
+}
+
+func hash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// look says what is at a path.
+func look(files fsx.FS, name string) (w was, info fs.FileInfo, data []byte, err error) {
+	info, err = files.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return was{}, nil, nil, nil
+	}
+	if err != nil {
+		return was{}, nil, nil, err
+	}
+	w.Mode = uint32(info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky))
+	if owner, known := fsx.OwnerOf(info); known {
+		w.Owner = &owner
+	}
+	switch info.Mode().Type() {
+	case 0:
+		w.Kind = aFile
+		data, err = files.ReadFile(name)
+		w.Hash = hash(data)
+	case fs.ModeDir:
+		w.Kind = aDirectory
+	case fs.ModeSymlink:
+		w.Kind = aLink
+		w.Target, err = files.ReadLink(name)
+	default:
+		w.Kind = other
+	}
+	return w, info, data, err
+}
+
+// put keeps what was replaced, before it is.
+func put(files fsx.FS, data []byte) error {
+	if _, err := files.MkdirAll(replaced, 0o700); err != nil {
+		return err
+	}
+	_, err := files.WriteFile(path.Join(replaced, hash(data)), data, fsx.How{Mode: 0o600})
+	return err
+}
+
+// restore puts back what was at a path.
+func (w was) restore(files fsx.FS, name string) error {
+	switch w.Kind {
+	case "":
+		_, err := files.Remove(name)
+		return err
+	case aFile:
+		data, err := files.ReadFile(path.Join(replaced, w.Hash))
+		if err != nil {
+			return fmt.Errorf("cannot restore %s: %w", name, err)
+		}
+		if now, _, _, err := look(files, name); err == nil && now.Kind == aLink {
+			if _, err := files.Remove(name); err != nil {
+				return err
+			}
+		}
+		_, err = files.WriteFile(name, data, fsx.How{Mode: fs.FileMode(w.Mode), Owner: w.Owner})
+		return err
+	case aLink:
+		_, err := files.Symlink(name, w.Target)
+		return err
+	}
+	return nil // a directory stays
+}

@@ -1,0 +1,131 @@
+package files
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+// others restart these units.
+var theirs = []string{"docker.service", "containerd.service", "ecs.service"}
+
+// units restarts and reloads what runs with older files. A unit that is not up
+// reads them when it starts.
+func (p *pass) units() (errs []error) {
+	restart, reload := p.wanted()
+	published := facts.Inputs{}
+	for _, unit := range slices.Sorted(maps.Keys(restart)) {
+		if slices.Contains(theirs, unit) {
+			published[unit] = restart[unit]
+			continue
+		}
+		if err := p.restart(unit, newest(restart[unit])); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	p.Inputs.Set(published)
+	for _, unit := range slices.Sorted(maps.Keys(reload)) {
+		if err := p.reload(unit, reload[unit]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// wanted is what units should run with, by unit and path.
+func (p *pass) wanted() (restart, reload facts.Inputs) {
+	restart, reload = facts.Inputs{}, facts.Inputs{}
+	add := func(to facts.Inputs, unit, part string, in facts.Input) {
+		if to[unit] == nil {
+			to[unit] = map[string]facts.Input{}
+		}
+		to[unit][part] = in
+	}
+	for name, e := range p.ledger.Items {
+		if p.failed[name] && e.Hash == "" {
+			continue
+		}
+		for _, unit := range e.Restart {
+			add(restart, unit, name, facts.Input{Value: e.Hash, At: e.At})
+		}
+		for _, unit := range e.Reload {
+			add(reload, unit, name, facts.Input{Value: e.Hash, At: e.At})
+		}
+	}
+	for unit, at := range p.ledger.Owed {
+		add(restart, unit, "what was taken away", facts.Input{Value: at.Format(time.RFC3339), At: at})
+	}
+	return restart, reload
+}
+
+func newest(parts map[string]facts.Input) (at time.Time) {
+	for _, in := range parts {
+		if in.At.After(at) {
+			at = in.At
+		}
+	}
+	return at
+}
+
+func (p *pass) restart(unit string, at time.Time) error {
+	u, err := p.Manager.Unit(p.ctx, unit)
+	if err != nil {
+		return err
+	}
+	if !u.Exists() || !u.Running() || !u.Started.Before(at) {
+		delete(p.ledger.Owed, unit)
+		return nil
+	}
+	if wait := p.later(unit, at); wait > 0 {
+		p.warnings = append(p.warnings, fmt.Sprintf("%s runs with older files: it is restarted in %v", unit, wait.Round(time.Second)))
+		p.soon(wait)
+		return nil
+	}
+	if err := p.Manager.Restart(p.ctx, unit); err != nil {
+		return fmt.Errorf("%s runs with older files, or is down: %w", unit, err)
+	}
+	p.changed = true
+	delete(p.ledger.Owed, unit)
+	return nil
+}
+
+// later is how long this node waits until it restarts a unit for what came to be
+// at a time.
+func (p *pass) later(unit string, at time.Time) time.Duration {
+	if p.Now || p.Dry {
+		return 0
+	}
+	return time.Until(at.Add(when.Offset(p.ID+"/"+unit, time.Duration(p.config.Splay))))
+}
+
+func (p *pass) reload(unit string, parts map[string]facts.Input) error {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		fmt.Fprintln(&b, name, parts[name].Value)
+	}
+	sum := hash([]byte(b.String()))
+	if p.ledger.Reloaded[unit] == sum {
+		return nil
+	}
+	u, err := p.Manager.Unit(p.ctx, unit)
+	if err != nil {
+		return err
+	}
+	if u.Exists() && u.Running() && u.Started.Before(newest(parts)) {
+		if wait := p.later(unit, newest(parts)); wait > 0 {
+			p.soon(wait)
+			return nil
+		}
+		if err := p.Manager.Reload(p.ctx, unit); err != nil {
+			return fmt.Errorf("%s is not reloaded for its files: %w", unit, err)
+		}
+		p.changed = true
+	}
+	p.ledger.Reloaded[unit] = sum
+	return nil
+}

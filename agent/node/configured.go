@@ -1,0 +1,53 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/duties/files"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+// configured is what a team wants on its nodes beside ECS.
+func (n *Node) configured(p phase, disk fsx.FS, out outside) []duty.Entry {
+	sec, min := time.Second, time.Minute
+	var manager files.Manager = out.manager
+	if n.scratch() {
+		manager = noUnits{}
+	}
+	return []duty.Entry{{
+		Duty: &files.Duty{
+			FS: disk, ID: n.id, Config: n.filesConfig(), Instance: n.instance, Cluster: n.cluster, Whole: n.wholeConfig(),
+			Manager: manager, Inputs: n.fileInputs, Now: p != serving, Dry: out.dry || n.scratch(),
+		},
+		When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster},
+		Timeout: 3 * min, Gap: 100 * time.Millisecond, Retry: duty.Retry{Min: 5 * sec, Max: 5 * min}, Changes: true,
+	}}
+}
+
+func (n *Node) filesConfig() cell.Reader[files.Config] {
+	return cell.View(n.config, func(e *effective) files.Config { return e.Files })
+}
+
+// noUnits is the service manager of a node in a directory.
+type noUnits struct{}
+
+func (noUnits) Unit(_ context.Context, name string) (facts.Unit, error) {
+	return facts.Unit{Name: name, Load: "not-found"}, nil
+}
+func (noUnits) Restart(_ context.Context, name string) error { return errNoUnits(name) }
+func (noUnits) Reload(_ context.Context, name string) error  { return errNoUnits(name) }
+
+func (noUnits) RunJob(_ context.Context, c facts.Command) error { return errNoUnits(c.Name) }
+
+func (noUnits) Job(context.Context, string) (facts.Job, error) { return facts.Job{}, nil }
+func (noUnits) ForgetJob(context.Context, string) error        { return nil }
+
+func errNoUnits(name string) error {
+	return fmt.Errorf("cannot reach %s: a directory has no units", name)
+}
