@@ -55,6 +55,7 @@ every type that reaches an interface, which costs tens of megabytes.
 	IMDS, logind, operator ─> notice × 6 ─> cell × 6 ─> interruption ─> cell[Interruption] ─> drain ─> ECS, Docker, Auto Scaling
 	drain ─> cell[Plan], /var/lib/ecsnode/drains ─> status, ecsnode drain show
 	cell[Plan] ─> webhook ─> a URL;  cell[Plan] ─> upload ─> S3
+	cell[Config], cell[Instance], cell[string] ─> files ─> any file; restarts of its units, or cell[Inputs] ─> units
 	Docker, ECS agent ─> nodetasks ─> ECS StartTask, cell[[]NodeTask] ─> readiness ─> ECS PutAttributes
 	every pass ─> Record ─> board ─> /run/ecsnode/status.json ─> ecsnode status, sd_notify
 	what has Identity, once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity

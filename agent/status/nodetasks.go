@@ -47,7 +47,7 @@ func nodeTask(t facts.NodeTask, now time.Time) string {
 		parts = append(parts, "wanted: "+t.Wanted)
 	}
 	if t.Restarts > 0 {
-		parts = append(parts, fmt.Sprintf("ended %d times", t.Restarts))
+		parts = append(parts, "ended "+times(t.Restarts))
 	}
 	if t.LastEnd != "" {
 		parts = append(parts, "the last time because "+t.LastEnd)
@@ -64,3 +64,10 @@ func nodeTask(t facts.NodeTask, now time.Time) string {
 }
 
 func shortened(id string) string { return id[:min(12, len(id))] }
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}

@@ -76,14 +76,27 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	p := &pass{Duty: d, ctx: ctx, config: c, in: render.Inputs{}, failed: map[string]bool{}}
 	p.in.Instance, _ = d.Instance.Get()
 	p.in.Cluster, _ = d.Cluster.Get()
-	for _, name := range c.order() {
+	order := c.order()
+	for _, name := range order {
+		if err := p.enter(name); err != nil {
+			p.failed[name] = true
+			errs = append(errs, err)
+		}
+	}
+	var err error
+	if d.kept, err = d.ledger.save(d.FS, d.kept); err != nil {
+		return duty.Outcome{}, errors.Join(append(errs, err)...) // what could not be restored is not replaced
+	}
+	for _, name := range order {
+		if p.failed[name] {
+			continue
+		}
 		if err := p.item(name); err != nil {
 			p.failed[name] = true
 			errs = append(errs, err)
 		}
 	}
 	errs = append(errs, p.forget()...)
-	var err error
 	d.kept, err = d.ledger.save(d.FS, d.kept)
 	errs = append(errs, err)
 	errs = append(errs, p.units()...)
@@ -124,6 +137,33 @@ func (p *pass) soon(d time.Duration) {
 	}
 }
 
+// enter writes down what is at a path before it is touched.
+func (p *pass) enter(name string) error {
+	f := p.config.Items[name]
+	if why := p.unsafe(name); why != "" {
+		return fmt.Errorf("cannot make %s: %w: %s", name, facts.ErrRefused, why)
+	}
+	old, known := p.ledger.Items[name]
+	if known && old.Kind == f.kind() && old.Block == f.Block {
+		return nil
+	}
+	now, _, data, err := look(p.FS, name)
+	if err != nil {
+		return err
+	}
+	e := entry{Kind: f.kind(), Block: f.Block, Was: now}
+	if known && e.Kind != aBlock && old.Kind != aBlock {
+		e.Was = old.Was // of before the first of its kinds
+	}
+	if now.Kind == aFile && e.Kind != aBlock && !known {
+		if err := put(p.FS, data); err != nil {
+			return fmt.Errorf("cannot make %s: what is there cannot be kept: %w", name, err)
+		}
+	}
+	p.ledger.Items[name] = e
+	return nil
+}
+
 // item makes one item what it should be.
 func (p *pass) item(name string) error {
 	f := p.config.Items[name]
@@ -132,19 +172,11 @@ func (p *pass) item(name string) error {
 			return duty.WaitingFor("%s: it comes after %s, which is not there", name, before)
 		}
 	}
-	if why := p.unsafe(name); why != "" {
-		return fmt.Errorf("cannot make %s: %w: %s", name, facts.ErrRefused, why)
-	}
 	now, info, data, err := look(p.FS, name)
 	if err != nil {
 		return err
 	}
-	e, known := p.ledger.Items[name]
-	if !known || e.Kind != f.kind() || e.Block != f.Block {
-		if e, err = p.enter(name, f, now, data, e, known); err != nil {
-			return err
-		}
-	}
+	e := p.ledger.Items[name]
 	e.Keep, e.Restart, e.Reload, e.Comment = f.Keep, f.Restart, f.Reload, f.Comment
 	changed, want, err := p.make(name, f, now, data)
 	p.changed = p.changed || changed
@@ -162,23 +194,6 @@ func (p *pass) item(name string) error {
 	}
 	p.ledger.Items[name] = e
 	return nil
-}
-
-// enter writes down what is at the path before it is touched.
-func (p *pass) enter(name string, f File, now was, data []byte, old entry, known bool) (entry, error) {
-	e := entry{Kind: f.kind(), Block: f.Block, Was: now}
-	if known && e.Kind != aBlock && old.Kind != aBlock {
-		e.Was = old.Was // of before the first of its kinds
-	}
-	if now.Kind == aFile && e.Kind != aBlock && e.Was == now {
-		if err := put(p.FS, data); err != nil {
-			return e, fmt.Errorf("cannot make %s: what is there cannot be kept: %w", name, err)
-		}
-	}
-	p.ledger.Items[name] = e
-	var err error
-	p.kept, err = p.ledger.save(p.FS, p.kept)
-	return e, err
 }
 
 func (f File) kind() string {
@@ -222,7 +237,11 @@ func (p *pass) make(name string, f File, now was, data []byte) (changed bool, wa
 	if err != nil {
 		return false, "", err
 	}
-	if now.Kind != aFile || !bytes.Equal(whole, data) {
+	same := now.Kind == aFile && bytes.Equal(whole, data)
+	if same && now.has(how) {
+		return false, hash(text), nil
+	}
+	if !same {
 		if err := p.check(name, f, whole); err != nil {
 			return false, "", err
 		}

@@ -132,6 +132,13 @@ func look(files fsx.FS, name string) (w was, info fs.FileInfo, data []byte, err 
 	return w, info, data, err
 }
 
+// has reports whether a file's mode and owner are these.
+func (w was) has(how fsx.How) bool {
+	mode := how.Mode == 0 || w.Mode == uint32(how.Mode)
+	owner := how.Owner == nil || w.Owner != nil && *w.Owner == *how.Owner
+	return mode && owner
+}
+
 // put keeps what was replaced, before it is.
 func put(files fsx.FS, data []byte) error {
 	if _, err := files.MkdirAll(replaced, 0o700); err != nil {
