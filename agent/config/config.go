@@ -17,6 +17,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
 	"github.com/ecsnode/ecsnode/agent/duties/notice"
 	"github.com/ecsnode/ecsnode/agent/duties/readiness"
+	"github.com/ecsnode/ecsnode/agent/duties/services"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
 	"github.com/ecsnode/ecsnode/agent/duties/volumes"
@@ -42,6 +43,7 @@ type Config struct {
 	Interruption notice.Config     `yaml:"interruption" help:"Which news of the node's end is asked for, and what is done about it."`
 	Drain        drain.Config      `yaml:"drain" help:"How the node empties itself before it goes."`
 	Files        files.Config      `yaml:"files" help:"Files of the node, and the units that read them."`
+	Services     services.Config   `yaml:"services" help:"Units of systemd: enabled or not, up or down."`
 	NodeTasks    nodetasks.Config  `yaml:"node_tasks" help:"Tasks of ECS that every node runs once, such as a log shipper and a metrics agent."`
 	Readiness    readiness.Config  `yaml:"readiness" help:"Whether and when the node tells ECS that it is ready for work."`
 	Boot         Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
@@ -76,6 +78,7 @@ func Default() Config {
 		Interruption: notice.Default(),
 		Drain:        drain.Default(),
 		Files:        files.Default(),
+		Services:     services.Default(),
 		NodeTasks:    nodetasks.Default(),
 		Readiness:    readiness.Default(),
 		Boot:         Boot{Budget: when.Duration(defaultBudget), EarlyBudget: when.Duration(defaultEarlyBudget)},

@@ -222,6 +222,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.Interruption.Validate(report("interruption"))
 	c.Drain.Validate(report("drain"))
 	c.Files.Validate(report("files"))
+	c.Services.Validate(report("services"))
 	c.NodeTasks.Validate(report("node_tasks"))
 	root := report("")
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {

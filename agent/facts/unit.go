@@ -22,11 +22,13 @@ type Unit struct {
 	Result string
 	// Queued reports whether a job of it waits or runs.
 	Queued bool
+	// NeedReload: its files are not those that systemd has read.
+	NeedReload bool
 	// Invocation is the id of the present or latest run, 32 hexadecimal
 	// digits; empty if there was none.
 	Invocation string
-	// Started is when the main process was started, Stopped when the unit last
-	// came down; zero if that never happened since the node booted.
+	// Started is when the main process was started, of a unit without one when it
+	// came up, Stopped when the unit last came down; zero if that never happened since the node booted.
 	Started, Stopped time.Time
 	// Enabled is the UnitFileState: "enabled", "disabled", "masked", "static".
 	Enabled string

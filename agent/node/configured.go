@@ -7,6 +7,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duties/files"
+	"github.com/ecsnode/ecsnode/agent/duties/services"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -20,7 +21,7 @@ func (n *Node) configured(p phase, disk fsx.FS, out outside) []duty.Entry {
 	if n.scratch() {
 		manager = noUnits{}
 	}
-	return []duty.Entry{{
+	table := []duty.Entry{{
 		Duty: &files.Duty{
 			FS: disk, ID: n.id, Config: n.filesConfig(), Instance: n.instance, Cluster: n.cluster, Whole: n.wholeConfig(),
 			Manager: manager, Inputs: n.fileInputs, Now: p != serving, Dry: out.dry || n.scratch(),
@@ -28,6 +29,17 @@ func (n *Node) configured(p phase, disk fsx.FS, out outside) []duty.Entry {
 		When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster},
 		Timeout: 3 * min, Gap: 100 * time.Millisecond, Retry: duty.Retry{Min: 5 * sec, Max: 5 * min}, Changes: true,
 	}}
+	if n.scratch() {
+		return table
+	}
+	return append(table, duty.Entry{
+		Duty: &services.Duty{Config: n.servicesConfig(), Manager: out.manager},
+		When: when.Every(min), On: []cell.Waker{n.config}, Timeout: 3 * min, Retry: duty.Retry{Min: 5 * sec, Max: 5 * min}, Changes: true,
+	})
+}
+
+func (n *Node) servicesConfig() cell.Reader[services.Config] {
+	return cell.View(n.config, func(e *effective) services.Config { return e.Services })
 }
 
 func (n *Node) filesConfig() cell.Reader[files.Config] {
@@ -40,6 +52,7 @@ type noUnits struct{}
 func (noUnits) Unit(_ context.Context, name string) (facts.Unit, error) {
 	return facts.Unit{Name: name, Load: "not-found"}, nil
 }
+func (noUnits) ReloadUnits(context.Context) error            { return nil }
 func (noUnits) Restart(_ context.Context, name string) error { return errNoUnits(name) }
 func (noUnits) Reload(_ context.Context, name string) error  { return errNoUnits(name) }
 

@@ -23,6 +23,10 @@ type manager interface {
 	Start(ctx context.Context, name string) error
 	Restart(ctx context.Context, name string) error
 	Reload(ctx context.Context, name string) error
+	ReloadUnits(ctx context.Context) error
+	Stop(ctx context.Context, name string) error
+	Enable(ctx context.Context, name string, on bool) error
+	Mask(ctx context.Context, name string, on bool) error
 	ResetFailed(ctx context.Context, name string) error
 	RunJob(ctx context.Context, c facts.Command) error
 	Job(ctx context.Context, name string) (facts.Job, error)
@@ -105,6 +109,17 @@ func (r *recorder) Start(_ context.Context, name string) error   { return r.note
 func (r *recorder) Restart(_ context.Context, name string) error { return r.note("restart %s", name) }
 
 func (r *recorder) Reload(_ context.Context, name string) error { return r.note("reload %s", name) }
+
+func (r *recorder) ReloadUnits(context.Context) error         { return r.note("read unit files again") }
+func (r *recorder) Stop(_ context.Context, name string) error { return r.note("stop %s", name) }
+
+func (r *recorder) Enable(_ context.Context, name string, on bool) error {
+	return r.note("%s %s", map[bool]string{true: "enable", false: "disable"}[on], name)
+}
+
+func (r *recorder) Mask(_ context.Context, name string, on bool) error {
+	return r.note("%s %s", map[bool]string{true: "mask", false: "unmask"}[on], name)
+}
 
 func (r *recorder) ResetFailed(context.Context, string) error { return nil }
 func (r *recorder) ForgetJob(context.Context, string) error   { return nil }

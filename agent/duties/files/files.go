@@ -31,6 +31,7 @@ type Manager interface {
 	// Restart and Reload wait until the unit is up again or has failed to be.
 	Restart(ctx context.Context, name string) error
 	Reload(ctx context.Context, name string) error
+	ReloadUnits(ctx context.Context) error
 	RunJob(ctx context.Context, c facts.Command) error
 	Job(ctx context.Context, name string) (facts.Job, error)
 	ForgetJob(ctx context.Context, name string) error

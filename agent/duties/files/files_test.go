@@ -54,6 +54,8 @@ func (s *systemd) Reload(_ context.Context, name string) error {
 	return s.err
 }
 
+func (s *systemd) ReloadUnits(context.Context) error { return nil }
+
 func (s *systemd) RunJob(_ context.Context, c facts.Command) error {
 	s.jobs[c.Name] = c
 	return nil

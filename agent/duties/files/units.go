@@ -86,6 +86,11 @@ func (p *pass) restart(unit string, at time.Time) error {
 		p.soon(wait)
 		return nil
 	}
+	if u.NeedReload { // one of the files was its own
+		if err := p.Manager.ReloadUnits(p.ctx); err != nil {
+			return err
+		}
+	}
 	if err := p.Manager.Restart(p.ctx, unit); err != nil {
 		return fmt.Errorf("%s runs with older files, or is down: %w", unit, err)
 	}

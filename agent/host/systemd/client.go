@@ -149,6 +149,44 @@ func await(ctx context.Context, done <-chan string) error {
 	}
 }
 
+// Stop stops a unit and waits for it until ctx is done.
+func (c *Client) Stop(ctx context.Context, name string) error {
+	return wrap(c.job(ctx, (*systemd.Conn).StopUnitContext, name), "stop", name)
+}
+
+// Enable has a unit started at boot, or not any longer, as its [Install] section
+// says.
+func (c *Client) Enable(ctx context.Context, name string, on bool) error {
+	conn, err := c.connect()
+	switch {
+	case err != nil:
+	case on:
+		_, _, err = conn.EnableUnitFilesContext(ctx, []string{name}, false, false)
+	default:
+		_, err = conn.DisableUnitFilesContext(ctx, []string{name}, false)
+	}
+	if err = classify(err); err != nil {
+		return wrap(err, map[bool]string{true: "enable", false: "disable"}[on], name)
+	}
+	return c.ReloadUnits(ctx)
+}
+
+// Mask makes a unit impossible to start, or possible again.
+func (c *Client) Mask(ctx context.Context, name string, on bool) error {
+	conn, err := c.connect()
+	switch {
+	case err != nil:
+	case on:
+		_, err = conn.MaskUnitFilesContext(ctx, []string{name}, false, false)
+	default:
+		_, err = conn.UnmaskUnitFilesContext(ctx, []string{name}, false)
+	}
+	if err = classify(err); err != nil {
+		return wrap(err, map[bool]string{true: "mask", false: "unmask"}[on], name)
+	}
+	return c.ReloadUnits(ctx)
+}
+
 // ResetFailed forgets that a unit failed, and its starts so far.
 func (c *Client) ResetFailed(ctx context.Context, name string) error {
 	conn, err := c.connect()
@@ -240,10 +278,20 @@ func (p properties) unit(name string) facts.Unit {
 		Load: p.text("LoadState"), Active: p.text("ActiveState"), Sub: p.text("SubState"), Result: p.text("Result"),
 		Enabled:    p.text("UnitFileState"),
 		Queued:     p.queued(),
+		NeedReload: p["NeedDaemonReload"] == true,
 		Invocation: p.invocation(),
-		Started:    p.time("ExecMainStartTimestamp"), Stopped: p.time("InactiveEnterTimestamp"),
+		Started:    p.started(), Stopped: p.time("InactiveEnterTimestamp"),
 		Argv: p.argv(),
 	}
+}
+
+// started is when the main process was; of what has none, such as a socket, when
+// it came up.
+func (p properties) started() time.Time {
+	if at := p.time("ExecMainStartTimestamp"); !at.IsZero() {
+		return at
+	}
+	return p.time("ActiveEnterTimestamp")
 }
 
 func (p properties) text(name string) string {

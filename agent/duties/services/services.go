@@ -1,0 +1,187 @@
+// Package services is the duty that keeps units of the node enabled or not, and
+// up or down, as they are configured. Units that ECS needs are others' to start.
+package services
+
+import (
+	"context"
+	"encoding"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+)
+
+// State is whether a unit is up. "" leaves that to others.
+type State string
+
+// The states.
+const (
+	Started State = "started"
+	Stopped State = "stopped"
+)
+
+var _ encoding.TextUnmarshaler = (*State)(nil)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *State) UnmarshalText(b []byte) error {
+	if v := State(b); v == Started || v == Stopped {
+		*s = v
+		return nil
+	}
+	return fmt.Errorf("%q is no state of a unit", b)
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s State) MarshalText() ([]byte, error) { return []byte(s), nil }
+
+// Expected is what a message says in place of another value.
+func (State) Expected() string { return `"started" or "stopped"` }
+
+// SchemaEnum lists the values.
+func (State) SchemaEnum() []string { return []string{string(Started), string(Stopped)} }
+
+// Config says how units are, by their names.
+type Config struct {
+	Units map[string]Unit `yaml:"units" help:"Units of systemd, by their names, such as rsyslog.service. Their files and drop-ins stand under files."`
+}
+
+// Unit is how one is.
+type Unit struct {
+	Enabled *bool `yaml:"enabled" help:"Whether it is started at boot."`
+	Masked  *bool `yaml:"masked" help:"Whether it cannot be started at all."`
+	State   State `yaml:"state" help:"started or stopped. One that comes down by itself is started again."`
+}
+
+// Default configures none.
+func Default() Config { return Config{Units: map[string]Unit{}} }
+
+var (
+	unitName = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|path|mount|target)$`)
+	others   = []string{"docker.service", "docker.socket", "containerd.service", "ecs.service"}
+)
+
+// Validate reports what is wrong with c, by setting.
+func (c Config) Validate(report func(path, message string)) {
+	for _, name := range slices.Sorted(maps.Keys(c.Units)) {
+		u, at := c.Units[name], fmt.Sprintf("units.%q", name)
+		switch {
+		case !unitName.MatchString(name):
+			report(at, "this is no name of a unit, such as rsyslog.service")
+		case slices.Contains(others, name) || strings.HasPrefix(name, "ecsnode"):
+			report(at, "ecsnode looks after this unit by itself")
+		case u.Masked != nil && *u.Masked && (u.State == Started || u.Enabled != nil && *u.Enabled):
+			report(at, "what is masked cannot be started")
+		}
+	}
+}
+
+// Manager is the service manager. What changes a unit waits until it has.
+type Manager interface {
+	Unit(ctx context.Context, name string) (facts.Unit, error)
+	Start(ctx context.Context, name string) error
+	Stop(ctx context.Context, name string) error
+	Enable(ctx context.Context, name string, on bool) error
+	Mask(ctx context.Context, name string, on bool) error
+	ReloadUnits(ctx context.Context) error
+}
+
+// Duty keeps the units.
+type Duty struct {
+	Config  cell.Reader[Config]
+	Manager Manager
+}
+
+// Name implements duty.Duty.
+func (*Duty) Name() string { return "services" }
+
+// Reconcile implements duty.Duty.
+func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
+	c, ok := d.Config.Get()
+	if !ok {
+		return duty.Outcome{}, duty.WaitingFor("the configuration has not been read yet")
+	}
+	names := slices.Sorted(maps.Keys(c.Units))
+	if len(names) == 0 {
+		return duty.Outcome{Summary: "no unit is configured"}, nil
+	}
+	var errs []error
+	out := duty.Outcome{Summary: fmt.Sprintf("%d units are as configured", len(names))}
+	if stale, err := d.stale(ctx, names); err != nil {
+		return duty.Outcome{}, err
+	} else if stale {
+		if err := d.Manager.ReloadUnits(ctx); err != nil {
+			return duty.Outcome{}, err
+		}
+		out.Changed = true
+	}
+	for _, name := range names {
+		changed, err := d.unit(ctx, name, c.Units[name])
+		out.Changed = out.Changed || changed
+		errs = append(errs, err)
+	}
+	return out, errors.Join(errs...)
+}
+
+// stale reports whether systemd has not read what it should: once for all units.
+func (d *Duty) stale(ctx context.Context, names []string) (bool, error) {
+	for _, name := range names {
+		u, err := d.Manager.Unit(ctx, name)
+		if err != nil || u.NeedReload {
+			return u.NeedReload, err
+		}
+	}
+	return false, nil
+}
+
+func (d *Duty) unit(ctx context.Context, name string, want Unit) (changed bool, err error) {
+	u, err := d.Manager.Unit(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	masked := u.Load == "masked" || strings.HasPrefix(u.Enabled, "masked")
+	if want.Masked != nil && *want.Masked != masked {
+		if err := d.Manager.Mask(ctx, name, *want.Masked); err != nil {
+			return false, err
+		}
+		changed = true
+		if u, err = d.Manager.Unit(ctx, name); err != nil {
+			return changed, err
+		}
+		masked = *want.Masked
+	}
+	switch {
+	case masked && want.Masked == nil && (want.State == Started || want.Enabled != nil && *want.Enabled):
+		return changed, duty.Lasting(fmt.Errorf("cannot start %s: it is masked: set masked: false", name))
+	case !u.Exists() && !masked:
+		if want.State == Stopped && want.Enabled == nil {
+			return changed, nil // what is not there is not up
+		}
+		return changed, fmt.Errorf("%w: there is no unit %s (%s): install what it belongs to", facts.ErrAbsent, name, u.Load)
+	}
+	if want.Enabled != nil && !masked && enabled(u) != *want.Enabled && !static(u) {
+		if err := d.Manager.Enable(ctx, name, *want.Enabled); err != nil {
+			return changed, err
+		}
+		changed = true
+	}
+	switch {
+	case want.State == Started && !u.Running() && !u.Queued && u.Active != "activating":
+		return true, d.Manager.Start(ctx, name)
+	case want.State == Stopped && (u.Running() || u.Active == "activating"):
+		return true, d.Manager.Stop(ctx, name)
+	}
+	return changed, nil
+}
+
+func enabled(u facts.Unit) bool { return strings.HasPrefix(u.Enabled, "enabled") }
+
+// static is a unit without an [Install] section: there is nothing to enable.
+func static(u facts.Unit) bool {
+	return slices.Contains([]string{"static", "generated", "transient", "indirect", "alias"}, u.Enabled)
+}
