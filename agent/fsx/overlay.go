@@ -291,7 +291,7 @@ type Change struct {
 	ModeBefore, ModeAfter fs.FileMode
 	// OwnerBefore and OwnerAfter are zero where there is nothing.
 	OwnerBefore, OwnerAfter Owner
-	// Before and After are the content of regular files. Before is nil too for
+	// Before and After are the content of regular files, and where links lead. Before is nil too for
 	// a file that could not be read.
 	Before, After []byte
 }

@@ -49,7 +49,7 @@ func TestOverlayChanges(t *testing.T) {
 		{Name: "/etc/dir/new/file", ModeAfter: 0o640, OwnerAfter: me, After: []byte("made\n")},
 		{Name: "/etc/mode", Existed: true, ModeBefore: 0o644, ModeAfter: 0o600, OwnerBefore: me, OwnerAfter: me, Before: []byte("same\n"), After: []byte("same\n")},
 		{Name: "/etc/removed", Existed: true, Removed: true, ModeBefore: 0o644, OwnerBefore: me, Before: []byte("gone\n")},
-		{Name: "/run", Existed: true, Removed: true, ModeBefore: fs.ModeSymlink | 0o777, OwnerBefore: me},
+		{Name: "/run", Existed: true, Removed: true, ModeBefore: fs.ModeSymlink | 0o777, OwnerBefore: me, Before: []byte("etc")},
 	}
 	if diff := cmp.Diff(want, o.Changes()); diff != "" {
 		t.Errorf("Changes (-want +got):\n%s", diff)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -61,6 +62,9 @@ func (p *Plan) Diff(w io.Writer) {
 		case (c.ModeBefore | c.ModeAfter).IsDir():
 			fmt.Fprintf(w, "directory %s %s\n", c.Name, modes(c))
 			continue
+		case (c.ModeBefore|c.ModeAfter)&fs.ModeSymlink != 0:
+			fmt.Fprintf(w, "link %s %s\n", c.Name, leads(c))
+			continue
 		case c.Existed && !c.Removed && c.ModeBefore != c.ModeAfter:
 			fmt.Fprintf(w, "file %s %s\n", c.Name, modes(c))
 		}
@@ -76,6 +80,19 @@ func (p *Plan) Diff(w io.Writer) {
 	for _, call := range p.Calls {
 		fmt.Fprintf(w, "call %s\n", call)
 	}
+}
+
+// leads says where a link leads, and led.
+func leads(c fsx.Change) string {
+	switch {
+	case c.Removed:
+		return "removed"
+	case c.ModeAfter&fs.ModeSymlink == 0:
+		return "replaced by a file"
+	case len(c.Before) > 0 && c.ModeBefore&fs.ModeSymlink != 0:
+		return fmt.Sprintf("-> %s, before %s", c.After, c.Before)
+	}
+	return fmt.Sprintf("-> %s", c.After)
 }
 
 func modes(c fsx.Change) string {
