@@ -162,7 +162,7 @@ func (d *Duty) unit(ctx context.Context, name string, want Unit) (changed bool, 
 		if want.State == Stopped && want.Enabled == nil {
 			return changed, nil // what is not there is not up
 		}
-		return changed, fmt.Errorf("%w: there is no unit %s (%s): install what it belongs to", facts.ErrAbsent, name, u.Load)
+		return changed, duty.Lasting(fmt.Errorf("%w: there is no unit %s (%s): install what it belongs to", facts.ErrAbsent, name, u.Load))
 	}
 	if want.Enabled != nil && !masked && enabled(u) != *want.Enabled && !static(u) {
 		if err := d.Manager.Enable(ctx, name, *want.Enabled); err != nil {

@@ -19,7 +19,7 @@ files:
 YAML
 }
 boot
-within 20 joined web
+within 20 is_registered_in web
 within 10 status_is 1 "there is no unit hello.service"
 unit_sleeps 1111
 runs() { on systemctl show hello.service --property ExecStart --value | grep -q "sleep $1" && on systemctl --quiet is-active hello.service && on pgrep -f "sleep $1" >/dev/null; }
