@@ -30,7 +30,7 @@ func (d *Disk) symlink(name, target string) (changed bool, err error) {
 	case err != nil:
 		return false, err
 	case info.Mode().Type() != fs.ModeSymlink:
-		return false, notRegular(info.Mode())
+		return false, &cause{text: "there is " + kind(info.Mode()) + " in its place: move it away", is: ErrNotRegular}
 	default:
 		if now, err := dir.Readlink(base); err != nil || now == target {
 			return false, err
@@ -85,7 +85,7 @@ func (o *Overlay) symlink(name, target string) (changed bool, err error) {
 	case err != nil:
 		return false, err
 	case info.Mode().Type() != fs.ModeSymlink:
-		return false, notRegular(info.Mode())
+		return false, &cause{text: "there is " + kind(info.Mode()) + " in its place: move it away", is: ErrNotRegular}
 	default:
 		if now, err := o.readLink(resolved); err != nil || now == target {
 			return false, err

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
@@ -44,9 +45,24 @@ func (n *Node) Plan(ctx context.Context) *Plan {
 			continue
 		}
 		c.Before, c.After = n.forPeople(c.Name, c.Before), n.forPeople(c.Name, c.After)
+		if secretive(c.ModeBefore) || secretive(c.ModeAfter) {
+			c.Before, c.After = hidden(c.Before), hidden(c.After)
+		}
 		p.Files = append(p.Files, c)
 	}
 	return p
+}
+
+// secretive reports whether a file is not for everybody.
+func secretive(mode fs.FileMode) bool { return mode != 0 && mode.IsRegular() && mode.Perm()&0o004 == 0 }
+
+// hidden tells one content from another and nothing else.
+func hidden(content []byte) []byte {
+	if content == nil {
+		return nil
+	}
+	sum := sha256.Sum256(content)
+	return fmt.Appendf(nil, "(not shown: %d bytes, SHA-256 %x...)\n", len(content), sum[:4])
 }
 
 func ownState(name string) bool {

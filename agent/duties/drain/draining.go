@@ -57,6 +57,8 @@ func (d *Duty) drains(ci facts.ContainerInstance) {
 			d.note("the node is another container instance now: %s", ci.ARN)
 		}
 		p.Tried, p.Asked, p.Verified, p.Adopted, p.Gone = false, false, false, false, false
+		p.EmptyAt, p.DrainedAt, p.LetGo = facts.Moment{}, facts.Moment{}, false // what has just registered may get tasks
+		d.Drained.Set("")
 		d.heardECS, d.askedECS = false, time.Time{}
 	}
 	p.Container = ci

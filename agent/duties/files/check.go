@@ -2,7 +2,9 @@ package files
 
 import (
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +20,10 @@ const stagedDir = "/run/ecsnode/staged"
 // check is a check under way, or that has said no.
 type check struct {
 	hash string
-	ran  bool // a job was started for it
+	job  string
+	file string // the text, staged
+	used bool   // in this pass
+	ran  bool   // a job was started for it
 	at   time.Time
 	err  error // it said no
 }
@@ -46,9 +51,11 @@ func (p *pass) check(name string, f File, whole []byte) error {
 	staged := path.Join(stagedDir, sum[:16]+"-"+path.Base(name))
 	c := p.checks[name]
 	if c == nil || c.hash != sum || c.err != nil && time.Since(c.at) >= checkAgain {
-		c = &check{hash: sum, at: time.Now()}
+		p.drop(name)
+		c = &check{hash: sum, job: job, file: staged, at: time.Now()}
 		p.checks[name] = c
 	}
+	c.used = true
 	if c.err != nil {
 		return c.err
 	}
@@ -68,6 +75,8 @@ func (p *pass) check(name string, f File, whole []byte) error {
 			return err
 		}
 		c.ran = true
+		p.soon(checkLook)
+		return duty.WaitingFor("%s: its check", name)
 	}
 	state, err := p.Manager.Job(p.ctx, job)
 	switch {
@@ -77,9 +86,7 @@ func (p *pass) check(name string, f File, whole []byte) error {
 		p.soon(checkLook)
 		return duty.WaitingFor("%s: its check", name)
 	}
-	delete(p.checks, name)
-	_ = p.Manager.ForgetJob(p.ctx, job)
-	_, _ = p.FS.Remove(staged)
+	p.drop(name)
 	switch {
 	case state.State != facts.JobEnded:
 		p.soon(checkLook)
@@ -87,10 +94,48 @@ func (p *pass) check(name string, f File, whole []byte) error {
 	case state.Result == "success":
 		return nil
 	}
-	c.at = time.Now()
+	c.at, c.ran, c.used = time.Now(), false, true
 	c.err = duty.Lasting(fmt.Errorf("cannot change %s: its check says no (%s): %s", name, ending(state), lastLines(state.Output)))
 	p.checks[name] = c
 	return c.err
+}
+
+// drop forgets a check and what was made for it.
+func (p *pass) drop(name string) {
+	if c := p.checks[name]; c != nil && c.ran {
+		_ = p.Manager.ForgetJob(p.ctx, c.job)
+		_, _ = p.FS.Remove(c.file)
+	}
+	delete(p.checks, name)
+}
+
+// sweep drops the checks that nobody asked for in this pass, and at first what a
+// process before this one has left.
+func (p *pass) sweep() {
+	for name, c := range p.checks {
+		if !c.used {
+			p.drop(name)
+			continue
+		}
+		c.used = false
+	}
+	if p.swept {
+		return
+	}
+	p.Duty.swept = true
+	entries, err := p.FS.ReadDir(stagedDir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		file := path.Join(stagedDir, e.Name())
+		if slices.ContainsFunc(slices.Collect(maps.Values(p.checks)), func(c *check) bool { return c.file == file }) {
+			continue
+		}
+		sum, _, _ := strings.Cut(e.Name(), "-")
+		_ = p.Manager.ForgetJob(p.ctx, "check-"+sum)
+		_, _ = p.FS.Remove(file)
+	}
 }
 
 func (p *pass) stage(staged string, whole []byte) error {

@@ -32,8 +32,8 @@ type File struct {
 	Link      string       `yaml:"link" help:"It is a symbolic link to this."`
 	Absent    bool         `yaml:"absent" help:"There is nothing at the path."`
 
-	Mode    Mode     `yaml:"mode" help:"Permission bits, such as 0644. Default 0644, of directories 0755."`
-	Owner   string   `yaml:"owner" help:"User by name or number. Default root."`
+	Mode    Mode     `yaml:"mode" help:"Permission bits, such as 0644. Default 0644, of a new directory 0755; one that is there keeps its own."`
+	Owner   string   `yaml:"owner" help:"User by name or number, of a file with a text. Default root."`
 	Group   string   `yaml:"group" help:"Group by name or number. Default root."`
 	Block   string   `yaml:"block" help:"The text is a block of this name between two marker lines in a file that belongs to somebody else; the rest of it stays as it is."`
 	Comment string   `yaml:"comment" help:"What begins a comment in that file. Default #."`
@@ -50,7 +50,7 @@ type Mode fs.FileMode
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *Mode) UnmarshalText(b []byte) error {
 	v, err := strconv.ParseUint(string(b), 8, 32)
-	if err != nil || v > 0o7777 || v == 0 {
+	if err != nil || v > 0o777 || v == 0 {
 		return fmt.Errorf("%q is no mode of a file", b)
 	}
 	*m = Mode(v)
@@ -72,15 +72,7 @@ func (Mode) Expected() string { return `permission bits in octal such as "0644"`
 func (Mode) SchemaPattern() string { return `^[0-7]{3,4}$|^$` }
 
 // fileMode is m as package fs has it.
-func (m Mode) fileMode() fs.FileMode {
-	mode := fs.FileMode(m) & fs.ModePerm
-	for bit, is := range map[Mode]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if m&bit != 0 {
-			mode |= is
-		}
-	}
-	return mode
-}
+func (m Mode) fileMode() fs.FileMode { return fs.FileMode(m) & fs.ModePerm }
 
 // Default has no file.
 func Default() Config {
@@ -157,6 +149,12 @@ func (c Config) Validate(report func(path, message string)) {
 			if below != "" && (!fs.ValidPath(below) || below == ".") {
 				bad("."+setting, "%q is no name below its directory", below)
 			}
+		}
+		if !f.hasText() && f.Owner+f.Group != "" {
+			bad(".owner", "only a file with a text is given an owner")
+		}
+		if (f.Link != "" || f.Absent) && f.Mode != 0 {
+			bad(".mode", "only files and directories have one")
 		}
 		if len(f.Check) > 0 && (!f.hasText() || !path.IsAbs(f.Check[0])) {
 			bad(".check", "expected a command with an absolute path, for a file with a text")

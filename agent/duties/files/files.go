@@ -56,6 +56,7 @@ type Duty struct {
 	ledger ledger
 	kept   []byte
 	checks map[string]*check
+	swept  bool
 }
 
 // Name implements duty.Duty.
@@ -71,8 +72,10 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	var errs []error
 	if !d.loaded {
 		l, err := load(d.FS)
+		if err != nil {
+			return duty.Outcome{}, err
+		}
 		d.ledger, d.loaded = l, true
-		errs = append(errs, err)
 	}
 	p := &pass{Duty: d, ctx: ctx, config: c, in: render.Inputs{}, failed: map[string]bool{}}
 	p.in.Instance, _ = d.Instance.Get()
@@ -88,16 +91,9 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if d.kept, err = d.ledger.save(d.FS, d.kept); err != nil {
 		return duty.Outcome{}, errors.Join(append(errs, err)...) // what could not be restored is not replaced
 	}
-	for _, name := range order {
-		if p.failed[name] {
-			continue
-		}
-		if err := p.item(name); err != nil {
-			p.failed[name] = true
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, p.make(order)...)
 	errs = append(errs, p.forget()...)
+	p.sweep()
 	d.kept, err = d.ledger.save(d.FS, d.kept)
 	errs = append(errs, err)
 	errs = append(errs, p.units()...)
@@ -138,63 +134,135 @@ func (p *pass) soon(d time.Duration) {
 	}
 }
 
-// enter writes down what is at a path before it is touched.
+// enter writes down what is at a path before it is touched. An item that was of
+// another kind is taken back first.
 func (p *pass) enter(name string) error {
 	f := p.config.Items[name]
 	if why := p.unsafe(name); why != "" {
 		return fmt.Errorf("cannot make %s: %w: %s", name, facts.ErrRefused, why)
 	}
 	old, known := p.ledger.Items[name]
-	if known && old.Kind == f.kind() && old.Block == f.Block {
+	changed := old.Kind != f.kind() || old.Block != f.Block || old.Block != "" && cmp.Or(old.Comment, "#") != cmp.Or(f.Comment, "#")
+	if known && (changed || old.Undoing) {
+		old.Keep = false
+		if err := p.undo(name, old); err != nil {
+			return err
+		}
+		delete(p.ledger.Items, name)
+		known = false
+	}
+	if known && (old.Hash != "" || old.Making) {
 		return nil
 	}
+	// Until it is made for the first time, what is there may still change.
 	now, _, data, err := look(p.FS, name)
 	if err != nil {
 		return err
 	}
-	e := entry{Kind: f.kind(), Block: f.Block, Was: now}
-	if known && e.Kind != aBlock && old.Kind != aBlock {
-		e.Was = old.Was // of before the first of its kinds
+	if known && old.Was.equal(now) {
+		return nil
 	}
-	if now.Kind == aFile && e.Kind != aBlock && !known {
+	if why := now.strange(); why != "" && f.kind() != aDirectory {
+		return fmt.Errorf("cannot make %s: %w: %s", name, facts.ErrRefused, why)
+	}
+	if now.Kind == aFile && f.Block == "" {
 		if err := put(p.FS, data); err != nil {
 			return fmt.Errorf("cannot make %s: what is there cannot be kept: %w", name, err)
 		}
 	}
-	p.ledger.Items[name] = e
+	p.ledger.Items[name] = entry{Kind: f.kind(), Block: f.Block, Comment: f.Comment, Was: now}
 	return nil
 }
 
-// item makes one item what it should be.
-func (p *pass) item(name string) error {
-	f := p.config.Items[name]
+// making is an item that is not what it should be.
+type making struct {
+	name string
+	want string // hash
+	act  func() (changed bool, err error)
+}
+
+// make brings the items to what they should be. That they are about to be changed
+// is written down before the first one is.
+func (p *pass) make(order []string) (errs []error) {
+	fail := func(name string, err error) {
+		p.failed[name] = true
+		errs = append(errs, err)
+	}
+	var todo []making
+	for _, name := range order {
+		if p.failed[name] {
+			continue
+		}
+		m, err := p.look(name)
+		if err != nil {
+			fail(name, err)
+		} else if m.act != nil {
+			todo = append(todo, m)
+		}
+	}
+	var err error
+	if p.kept, err = p.ledger.save(p.FS, p.kept); err != nil {
+		return append(errs, err)
+	}
+	for _, m := range todo {
+		if before := p.waits(m.name); before != "" {
+			fail(m.name, duty.WaitingFor("%s: it comes after %s, which is not there", m.name, before))
+			continue
+		}
+		changed, err := m.act()
+		p.changed = p.changed || changed
+		if err != nil {
+			fail(m.name, err)
+			continue
+		}
+		e := p.ledger.Items[m.name]
+		e.At, e.Making, e.Former = time.Now().UTC(), false, ""
+		p.ledger.Items[m.name] = e
+	}
+	return errs
+}
+
+// waits names an item that failed and without which this one is not made, or "".
+func (p *pass) waits(name string) string {
 	for _, before := range p.config.needs(name) {
 		if p.failed[before] {
-			return duty.WaitingFor("%s: it comes after %s, which is not there", name, before)
+			return before
 		}
+	}
+	return ""
+}
+
+// look compares an item with what is at its path.
+func (p *pass) look(name string) (making, error) {
+	f := p.config.Items[name]
+	if before := p.waits(name); before != "" {
+		return making{}, duty.WaitingFor("%s: it comes after %s, which is not there", name, before)
 	}
 	now, info, data, err := look(p.FS, name)
 	if err != nil {
-		return err
+		return making{}, err
 	}
 	e := p.ledger.Items[name]
 	e.Keep, e.Restart, e.Reload, e.Comment = f.Keep, f.Restart, f.Reload, f.Comment
-	changed, want, err := p.make(name, f, now, data)
-	p.changed = p.changed || changed
-	if err != nil {
-		return err
-	}
+	want, act, err := p.prepare(name, f, now, data)
 	switch {
-	case changed:
-		e.Hash, e.At = want, time.Now().UTC()
-	case e.Hash != want: // it was so before, or we were cut short
+	case err != nil:
+		return making{}, err
+	case act != nil && e.Hash == "" && !e.Making && !e.Was.equal(now):
+		p.soon(checkLook)
+		return making{}, duty.WaitingFor("%s: somebody else is writing it", name)
+	case act != nil && !e.Making:
+		e.Making, e.Former, e.Hash = true, e.Hash, want
+	case act != nil:
 		e.Hash = want
-		if e.At = time.Now().UTC(); info != nil {
+	case e.Hash != want || e.Making: // it was so before, or we were cut short
+		e.Hash, e.At, e.Making, e.Former = want, time.Now().UTC(), false, ""
+		if info != nil && info.ModTime().Before(e.At) {
 			e.At = info.ModTime().UTC()
 		}
 	}
 	p.ledger.Items[name] = e
-	return nil
+	return making{name, want, act}, nil
 }
 
 func (f File) kind() string {
@@ -211,44 +279,71 @@ func (f File) kind() string {
 	return aFile
 }
 
-// make returns the hash of what is at the path afterwards, as far as it is ours.
-func (p *pass) make(name string, f File, now was, data []byte) (changed bool, want string, err error) {
+// prepare returns the hash of what should be at the path, as far as it is ours,
+// and what makes it so; nil if it is.
+func (p *pass) prepare(name string, f File, now was, data []byte) (want string, act func() (bool, error), err error) {
 	switch f.kind() {
 	case nothing:
-		if now.Kind == aDirectory {
-			return false, "", fmt.Errorf("cannot remove %s: it is a directory", name)
+		switch now.Kind {
+		case "":
+			return nothing, nil, nil
+		case aDirectory, other:
+			return "", nil, fmt.Errorf("cannot remove %s: it is no file and no link", name)
 		}
-		changed, err = p.FS.Remove(name)
-		return changed, nothing, err
+		return nothing, func() (bool, error) { return p.FS.Remove(name) }, nil
 	case aLink:
-		changed, err = p.FS.Symlink(name, f.Link)
-		return changed, hash([]byte(f.Link)), err
+		want = hash([]byte(f.Link))
+		if now.Kind == aLink && now.Target == f.Link {
+			return want, nil, nil
+		}
+		return want, func() (bool, error) {
+			if err := p.clear(name, now, aLink); err != nil {
+				return false, err
+			}
+			return p.FS.Symlink(name, f.Link)
+		}, nil
 	case aDirectory:
-		changed, err = p.directory(name, f, now)
-		return changed, aDirectory, err
+		if now.Kind == aDirectory && (f.Mode == 0 || now.Mode == uint32(f.Mode.fileMode())) {
+			return aDirectory, nil, nil
+		}
+		return aDirectory, func() (bool, error) { return p.directory(name, f, now) }, nil
 	}
 	text, err := p.text(name, f)
 	if err != nil {
-		return false, "", err
+		return "", nil, err
 	}
 	if f.Block != "" && len(text) > 0 && text[len(text)-1] != '\n' {
 		text = append(text, '\n')
 	}
 	whole, how, err := p.whole(name, f, now, data, text)
 	if err != nil {
-		return false, "", err
+		return "", nil, err
 	}
 	same := now.Kind == aFile && bytes.Equal(whole, data)
 	if same && now.has(how) {
-		return false, hash(text), nil
+		return hash(text), nil, nil
 	}
 	if !same {
 		if err := p.check(name, f, whole); err != nil {
-			return false, "", err
+			return "", nil, err
 		}
 	}
-	changed, err = p.FS.WriteFile(name, whole, how)
-	return changed, hash(text), err
+	return hash(text), func() (bool, error) {
+		if err := p.clear(name, now, aFile); err != nil {
+			return false, err
+		}
+		return p.FS.WriteFile(name, whole, how)
+	}, nil
+}
+
+// clear takes a file away where a link is to be, or a link where a file is: what
+// it was is kept, and that it is being replaced is written down.
+func (p *pass) clear(name string, now was, for_ string) error {
+	if now.Kind == aFile && for_ == aLink || now.Kind == aLink && for_ == aFile {
+		_, err := p.FS.Remove(name)
+		return err
+	}
+	return nil
 }
 
 // whole is the content of the file with our text in it.
@@ -278,18 +373,10 @@ func (p *pass) whole(name string, f File, now was, data, text []byte) ([]byte, f
 }
 
 func (p *pass) directory(name string, f File, now was) (changed bool, err error) {
-	owner, err := p.owner(f)
-	if err != nil {
-		return false, fmt.Errorf("cannot make %s: %w", name, err)
-	}
-	mode := cmp.Or(f.Mode, 0o755).fileMode()
-	if changed, err = p.FS.MkdirAll(name, mode); err != nil {
+	if changed, err = p.FS.MkdirAll(name, cmp.Or(f.Mode, 0o755).fileMode()); err != nil || now.Kind == aDirectory && f.Mode == 0 {
 		return changed, err
 	}
-	set, err := p.FS.Chmod(name, mode)
-	if now.Owner != nil && now.Kind == aDirectory && *now.Owner != owner && (f.Owner != "" || f.Group != "") {
-		err = errors.Join(err, fmt.Errorf("cannot give %s to %s: the owner of a directory that is there is not changed", name, f.Owner))
-	}
+	set, err := p.FS.Chmod(name, cmp.Or(f.Mode, 0o755).fileMode())
 	return changed || set, err
 }
 
@@ -325,7 +412,7 @@ func (p *pass) text(name string, f File) ([]byte, error) {
 }
 
 // unsafe says why a path must not be written to, or "": a link in a directory
-// that anybody may write to can be anybody's.
+// that others than root may write to can be anybody's.
 func (p *pass) unsafe(name string) string {
 	dir := "/"
 	for _, part := range strings.Split(strings.Trim(path.Dir(name), "/"), "/") {
@@ -335,13 +422,24 @@ func (p *pass) unsafe(name string) string {
 			return "" // what is not there is no link
 		}
 		if info.Mode().Type() == fs.ModeSymlink {
-			if in, err := p.FS.Stat(dir); err != nil || in.Mode().Perm()&0o002 != 0 {
-				return next + " is a link in a directory that anybody may write to"
+			if in, err := p.FS.Stat(dir); err != nil || in.Mode().Perm()&0o002 != 0 || !p.rootOwns(in) {
+				return next + " is a link in a directory that others than root may write to"
 			}
 		}
 		dir = next
 	}
 	return ""
+}
+
+// rootOwns reports whether the owner is that of the root directory.
+func (p *pass) rootOwns(info fs.FileInfo) bool {
+	root, err := p.FS.Stat("/")
+	if err != nil {
+		return false
+	}
+	owner, known := fsx.OwnerOf(info)
+	of, _ := fsx.OwnerOf(root)
+	return known && owner.UID == of.UID
 }
 
 // forget undoes items that are no longer configured, the innermost first.
@@ -364,8 +462,11 @@ func (p *pass) forget() (errs []error) {
 }
 
 func (p *pass) undo(name string, e entry) error {
-	if e.Keep {
+	if e.Keep || e.Hash == "" { // kept, or never made
 		return nil
+	}
+	if why := p.unsafe(name); why != "" {
+		return fmt.Errorf("cannot take %s back: %w: %s", name, facts.ErrRefused, why)
 	}
 	now, _, data, err := look(p.FS, name)
 	if err != nil {
@@ -374,36 +475,41 @@ func (p *pass) undo(name string, e entry) error {
 	switch same, err := p.isOurs(now, data, e); {
 	case err != nil:
 		return fmt.Errorf("cannot take a block out of %s: %w", name, err)
+	case (e.Undoing || e.Making) && (now.equal(e.Was) || now.Kind == ""): // we were cut short
 	case !same:
-		p.warnings = append(p.warnings, fmt.Sprintf("%s is no longer configured and was changed by others: it stays as it is", name))
+		p.warnings = append(p.warnings, fmt.Sprintf("%s is no longer configured so and was changed by others: it stays as it is", name))
 		return nil
 	}
-	switch {
-	case e.Kind == aBlock:
-		whole, err := withoutBlock(data, e.Block, cmp.Or(e.Comment, "#"))
-		if err != nil {
-			return fmt.Errorf("cannot take a block out of %s: %w", name, err)
-		}
-		_, err = p.FS.WriteFile(name, whole, fsx.How{})
-		if err != nil {
-			return err
-		}
-	case e.Kind == aDirectory && e.Was.Kind == "":
-		if entries, err := p.FS.ReadDir(name); err != nil || len(entries) > 0 {
+	if e.Kind == aDirectory && e.Was.Kind == "" {
+		if entries, err := p.FS.ReadDir(name); err == nil && len(entries) > 0 {
 			p.warnings = append(p.warnings, fmt.Sprintf("%s is no longer configured and not empty: it stays", name))
-			return err
+			return nil
 		}
-		fallthrough
-	default:
-		if err := e.Was.restore(p.FS, name); err != nil {
-			return err
+	}
+	// First, so that neither the restart nor what is left to do is forgotten.
+	e.Undoing = true
+	p.ledger.Items[name] = e
+	for _, unit := range slices.Concat(e.Restart, e.Reload) {
+		if slices.Contains(e.Restart, unit) || !slices.Contains(theirs, unit) {
+			p.ledger.Owed[unit] = time.Now().UTC()
 		}
+	}
+	if p.kept, err = p.ledger.save(p.FS, p.kept); err != nil {
+		return err
 	}
 	p.changed = true
-	for _, unit := range slices.Concat(e.Restart, e.Reload) {
-		p.ledger.Owed[unit] = time.Now().UTC()
+	if e.Kind != aBlock {
+		return e.Was.restore(p.FS, name, now)
 	}
-	return nil
+	if now.Kind != aFile {
+		return nil
+	}
+	whole, err := withoutBlock(data, e.Block, cmp.Or(e.Comment, "#"))
+	if err != nil {
+		return fmt.Errorf("cannot take a block out of %s: %w", name, err)
+	}
+	_, err = p.FS.WriteFile(name, whole, fsx.How{})
+	return err
 }
 
 // isOurs reports whether what is at the path is what we put there.
@@ -412,7 +518,7 @@ func (p *pass) isOurs(now was, data []byte, e entry) (bool, error) {
 	case nothing:
 		return now.Kind == "", nil
 	case aLink:
-		return now.Kind == aLink && hash([]byte(now.Target)) == e.Hash, nil
+		return now.Kind == aLink && e.has(hash([]byte(now.Target))), nil
 	case aDirectory:
 		return now.Kind == aDirectory, nil
 	case aBlock:
@@ -420,7 +526,10 @@ func (p *pass) isOurs(now was, data []byte, e entry) (bool, error) {
 			return false, nil
 		}
 		text, there, err := blockOf(data, e.Block, cmp.Or(e.Comment, "#"))
-		return there && hash(text) == e.Hash, err
+		return there && e.has(hash(text)), err
 	}
-	return now.Kind == aFile && now.Hash == e.Hash, nil
+	return now.Kind == aFile && e.has(now.Hash), nil
 }
+
+// has reports whether a hash is that of what we put there.
+func (e entry) has(sum string) bool { return sum == e.Hash || e.Making && sum == e.Former }

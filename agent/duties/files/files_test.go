@@ -139,7 +139,8 @@ func (r *rig) items(items map[string]files.File) {
 	c := files.Default()
 	c.Splay = 0
 	for name, f := range items {
-		if f.Owner == "" {
+		hasText := f.Content != nil || f.Literal != nil || f.Source != "" || f.Template != ""
+		if f.Owner == "" && hasText {
 			f.Owner, f.Group = fmt.Sprint(os.Geteuid()), fmt.Sprint(os.Getegid())
 		}
 		c.Items[name] = f
@@ -431,7 +432,7 @@ func TestWhatCannotBeMadeKeepsNothingElse(t *testing.T) {
 		err := r.pass()
 		for _, says := range []string{
 			"/etc/app/taken", "/etc/nowhere", `tag "missing" is absent`, "there is no user nobody-at-all", "there is no such file",
-			"/open/link is a link in a directory that anybody may write to", "/etc/ecsnode/files/not/there",
+			"/open/link is a link in a directory that others than root may write to", "/etc/ecsnode/files/not/there",
 		} {
 			if err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("it does not say %q: %v", says, err)
@@ -492,8 +493,12 @@ func TestAPowerCutAtAnyStepLeadsToTheSameEnd(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			sets := []map[string]files.File{randomItems(random), randomItems(random), nil}
+			before := run(t, []map[string]files.File{nil}, -1)
 			// Without a cut, and then cut after each change.
 			ends := run(t, sets, -1)
+			if last := ends[strings.LastIndex(ends[:len(ends)-1], "\n\n")+2:]; last != before {
+				t.Fatalf("after all was taken back:\n%s\nwant:\n%s", last, before)
+			}
 			for at := 0; ; at++ {
 				got, cut := runCut(t, sets, at)
 				if got != ends {
@@ -600,4 +605,93 @@ func TestWhatIsWrongWithTheConfigurationIsSaid(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnItemOfAnotherKindIsTakenBackFirst(t *testing.T) {
+	kinds := map[string]files.File{
+		"content": {Content: text("ours")}, "block": {Content: text("ours"), Block: "b"}, "other block": {Content: text("ours"), Block: "c", Comment: ";"},
+		"link": {Link: "x"}, "absent": {Absent: true},
+	}
+	for first, a := range kinds {
+		for then, b := range kinds {
+			t.Run(first+", then "+then, func(t *testing.T) {
+				onNode(t, func(t *testing.T, r *rig) {
+					r.write("/etc/app/a", "PRECIOUS\n")
+					before := r.tree()
+					for _, f := range []files.File{a, b} {
+						r.items(map[string]files.File{"/etc/app/a": f})
+						r.settle()
+						r.restart()
+					}
+					r.items(nil)
+					r.settle()
+					if after := r.tree(); after != before {
+						t.Errorf("%s", after)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestWhatIsPutThereWhileAnItemWaitsIsKept(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		answer := facts.Job{State: facts.JobRunning}
+		r.systemd.says = func(facts.Command) facts.Job { return answer }
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("ours"), Check: []string{"/bin/check", "-f", "{}"}}})
+		if err := r.pass(); !errors.Is(err, duty.ErrNotReady) {
+			t.Fatal(err)
+		}
+		r.write("/etc/app/a", "a package's\n")
+		answer = facts.Job{State: facts.JobEnded, Result: "success"}
+		r.settle()
+		r.want(`"ours"`)
+		r.items(nil)
+		r.settle()
+		r.want(`"a package's\n"`)
+		if left := len(r.systemd.jobs); left != 0 {
+			t.Errorf("%d jobs are left", left)
+		}
+	})
+}
+
+func TestAUnitThatDoesNotComeUpAgainIsTriedUntilItDoes(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		r.systemd.runs("rsyslog.service")
+		time.Sleep(time.Minute)
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("1"), Restart: []string{"rsyslog.service"}}})
+		r.systemd.err = errors.New("the job ended with failed")
+		for range 3 {
+			if err := r.pass(); err == nil {
+				t.Error("it is not told")
+			}
+			r.systemd.units["rsyslog.service"] = facts.Unit{Load: "loaded", Active: "failed"}
+			r.restart()
+		}
+		r.systemd.err = nil
+		time.Sleep(time.Second)
+		r.settle()
+		if u := r.systemd.units["rsyslog.service"]; !u.Running() || r.systemd.restarts["rsyslog.service"] != 4 {
+			t.Errorf("%+v after %d restarts", u, r.systemd.restarts["rsyslog.service"])
+		}
+	})
+}
+
+func TestWhatCouldNotBePutBackIsNotReplaced(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		for name, mode := range map[string]os.FileMode{"shadow": 0, "setuid": os.ModeSetuid | 0o755} {
+			r.write("/etc/app/"+name, "before")
+			if err := os.Chmod(filepath.Join(r.root, "etc/app", name), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := r.tree()
+		r.items(map[string]files.File{"/etc/app/shadow": {Content: text("x")}, "/etc/app/setuid": {Absent: true}})
+		if err := r.pass(); err == nil || strings.Count(err.Error(), "is one that is not given back") != 2 {
+			t.Errorf("%v", err)
+		}
+		if r.tree() != before {
+			t.Errorf("%s", r.tree())
+		}
+	})
 }

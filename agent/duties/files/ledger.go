@@ -31,6 +31,9 @@ type entry struct {
 	Comment string    `json:"comment,omitempty"`
 	Was     was       `json:"was"`
 	Keep    bool      `json:"keep,omitempty"`
+	Making  bool      `json:"making,omitempty"`  // what is there may still be as before
+	Former  string    `json:"former,omitempty"`  // hash of what we had put there before, while Making
+	Undoing bool      `json:"undoing,omitempty"` // it is being taken back
 	Restart []string  `json:"restart,omitempty"`
 	Reload  []string  `json:"reload,omitempty"`
 }
@@ -58,6 +61,7 @@ const (
 type ledger struct {
 	Items    map[string]entry     `json:"items"`
 	Owed     map[string]time.Time `json:"owed,omitempty"`     // by unit, when what it had was taken away
+	Asked    map[string]time.Time `json:"asked,omitempty"`    // by unit, when it was told to restart, until it is up
 	Reloaded map[string]string    `json:"reloaded,omitempty"` // by unit, the hash of what it was last reloaded for
 }
 
@@ -68,8 +72,8 @@ func load(files fsx.FS) (l ledger, err error) {
 	} else if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	if err != nil {
-		l, err = ledger{}, fmt.Errorf("cannot read what files replaced: items that are no longer configured stay: %w", err)
+	if err != nil { // another one in its place could restore nothing
+		return ledger{}, fmt.Errorf("cannot read what files replaced, nothing is done before it can be: %w", err)
 	}
 	if l.Items == nil {
 		l.Items = map[string]entry{}
@@ -77,10 +81,13 @@ func load(files fsx.FS) (l ledger, err error) {
 	if l.Owed == nil {
 		l.Owed = map[string]time.Time{}
 	}
+	if l.Asked == nil {
+		l.Asked = map[string]time.Time{}
+	}
 	if l.Reloaded == nil {
 		l.Reloaded = map[string]string{}
 	}
-	return l, err
+	return l, nil
 }
 
 // save writes l down unless it is kept, as it was written last, already.
@@ -148,8 +155,24 @@ func put(files fsx.FS, data []byte) error {
 	return err
 }
 
-// restore puts back what was at a path.
-func (w was) restore(files fsx.FS, name string) error {
+// strange says why what is at a path could not be put back, or "".
+func (w was) strange() string {
+	switch {
+	case w.Kind == other:
+		return "there is neither a file, a directory nor a link"
+	case w.Kind == aFile && (w.Mode == 0 || fs.FileMode(w.Mode)&^fs.ModePerm != 0):
+		return fmt.Sprintf("its mode %v is one that is not given back", fs.FileMode(w.Mode))
+	}
+	return ""
+}
+
+// restore puts back what was at a path, where ours is, or nothing.
+func (w was) restore(files fsx.FS, name string, now was) error {
+	if now.Kind != "" && now.Kind != w.Kind { // one cannot take the other's place
+		if _, err := files.Remove(name); err != nil {
+			return err
+		}
+	}
 	switch w.Kind {
 	case "":
 		_, err := files.Remove(name)
@@ -159,16 +182,21 @@ func (w was) restore(files fsx.FS, name string) error {
 		if err != nil {
 			return fmt.Errorf("cannot restore %s: %w", name, err)
 		}
-		if now, _, _, err := look(files, name); err == nil && now.Kind == aLink {
-			if _, err := files.Remove(name); err != nil {
-				return err
-			}
-		}
 		_, err = files.WriteFile(name, data, fsx.How{Mode: fs.FileMode(w.Mode), Owner: w.Owner})
 		return err
 	case aLink:
 		_, err := files.Symlink(name, w.Target)
 		return err
+	case aDirectory:
+		if mode := fs.FileMode(w.Mode); mode&^fs.ModePerm == 0 && now.Kind == aDirectory {
+			_, err := files.Chmod(name, mode)
+			return err
+		}
 	}
-	return nil // a directory stays
+	return nil
+}
+
+// equal reports whether both are the same, as far as it is put back.
+func (w was) equal(o was) bool {
+	return w.Kind == o.Kind && w.Hash == o.Hash && w.Target == o.Target && (w.Kind != aFile || w.Mode == o.Mode)
 }

@@ -29,6 +29,7 @@ func (p *pass) units() (errs []error) {
 		}
 	}
 	p.Inputs.Set(published)
+	maps.DeleteFunc(p.ledger.Reloaded, func(unit, _ string) bool { return reload[unit] == nil })
 	for _, unit := range slices.Sorted(maps.Keys(reload)) {
 		if err := p.reload(unit, reload[unit]); err != nil {
 			errs = append(errs, err)
@@ -77,14 +78,28 @@ func (p *pass) restart(unit string, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	if !u.Exists() || !u.Running() || !u.Started.Before(at) {
+	asked, open := p.ledger.Asked[unit]
+	switch {
+	case u.Queued || u.Active == "activating" || u.Active == "deactivating":
+		p.soon(time.Second)
+		return nil
+	case u.Running() && (!u.Started.Before(at) || open && !u.Started.Before(asked)):
 		delete(p.ledger.Owed, unit)
+		delete(p.ledger.Asked, unit)
+		return nil
+	case !u.Exists(), !u.Running() && !open: // it reads them when it starts
+		delete(p.ledger.Owed, unit)
+		delete(p.ledger.Asked, unit)
 		return nil
 	}
 	if wait := p.later(unit, at); wait > 0 {
 		p.warnings = append(p.warnings, fmt.Sprintf("%s runs with older files: it is restarted in %v", unit, wait.Round(time.Second)))
 		p.soon(wait)
 		return nil
+	}
+	p.ledger.Asked[unit] = time.Now().UTC() // until it is up again, whatever comes of it
+	if p.kept, err = p.ledger.save(p.FS, p.kept); err != nil {
+		return err
 	}
 	if u.NeedReload { // one of the files was its own
 		if err := p.Manager.ReloadUnits(p.ctx); err != nil {
@@ -96,6 +111,7 @@ func (p *pass) restart(unit string, at time.Time) error {
 	}
 	p.changed = true
 	delete(p.ledger.Owed, unit)
+	delete(p.ledger.Asked, unit)
 	return nil
 }
 
@@ -120,6 +136,10 @@ func (p *pass) reload(unit string, parts map[string]facts.Input) error {
 	u, err := p.Manager.Unit(p.ctx, unit)
 	if err != nil {
 		return err
+	}
+	if u.Queued || u.Active == "activating" {
+		p.soon(time.Second)
+		return nil
 	}
 	if u.Exists() && u.Running() && u.Started.Before(newest(parts)) {
 		if wait := p.later(unit, newest(parts)); wait > 0 {

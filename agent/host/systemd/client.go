@@ -205,8 +205,8 @@ func (c *Client) ReloadUnits(ctx context.Context) error {
 	return wrap(err, "reload", "the units")
 }
 
-// Watch calls changed when one of the units may stand otherwise than before,
-// until ctx is done or the connection is lost.
+// Watch calls changed once it watches and whenever one of the units may stand
+// otherwise than before, until ctx is done or the connection is lost.
 func (c *Client) Watch(ctx context.Context, changed func(), names ...string) error {
 	conn, err := c.dial()
 	if err != nil {
@@ -226,6 +226,7 @@ func (c *Client) Watch(ctx context.Context, changed func(), names ...string) err
 	if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Subscribe", 0).Err; err != nil {
 		return fmt.Errorf("cannot watch units: %w", classify(err))
 	}
+	changed() // what happened before went unseen
 	for {
 		select {
 		case <-ctx.Done():
