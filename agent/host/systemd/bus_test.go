@@ -1064,6 +1064,7 @@ func (n *node) watch(ctx context.Context, names ...string) (changes <-chan struc
 	woken := make(chan struct{}, 64)
 	ended = during(func() error { return n.Watch(ctx, func() { woken <- struct{}{} }, names...) })
 	receive(n.t, n.joined)
+	receive(n.t, woken) // for what happened before
 	return woken, ended
 }
 
