@@ -755,6 +755,17 @@ func TestTheLifecycleHookWaitsForTasksAndIsCompleted(t *testing.T) {
 			r.says("the node is drained", "lifecycle hook ecsnode-drain is completed")
 		})
 	})
+	t.Run("no longer than heartbeats count", func(t *testing.T) {
+		onNode(t, []*running{service(24 * time.Hour)}, func(t *testing.T, r *rig) {
+			r.aws.hook = &hook{timeout: 30 * time.Second}
+			r.notice(terminated(r, 20*time.Hour))
+			r.passes(time.Hour)
+			if r.aws.hook.beats != 100 {
+				t.Errorf("%d heartbeats", r.aws.hook.beats)
+			}
+			r.says("has had 100 heartbeats")
+		})
+	})
 	t.Run("at the cap", func(t *testing.T) {
 		onNode(t, []*running{standalone("batch", 0)}, func(t *testing.T, r *rig) {
 			r.aws.hook = &hook{timeout: time.Hour}

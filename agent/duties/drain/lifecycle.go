@@ -23,6 +23,7 @@ type Beat struct {
 // https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html
 const (
 	hookAgain      = 10 * time.Second
+	maxBeats       = 100              // beyond which no heartbeat counts
 	defaultTimeout = 30 * time.Second // the least that a hook may have, where nobody tells
 )
 
@@ -90,6 +91,10 @@ func (d *Duty) complete(ctx context.Context, hook string, instance facts.Instanc
 
 func (d *Duty) beat(ctx context.Context, hook string, instance facts.Instance) error {
 	b := d.plan.Beats[hook]
+	if b.Number >= maxBeats {
+		d.once("beats "+hook, "lifecycle hook %s has had %d heartbeats, which is all that counts", hook, maxBeats)
+		return nil
+	}
 	if b.Timeout == 0 {
 		timeout, err := d.AutoScaling.HookTimeout(ctx, instance.Region, d.group, hook)
 		if errors.Is(err, facts.ErrAbsent) {

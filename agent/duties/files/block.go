@@ -59,14 +59,14 @@ func withBlock(data []byte, name, comment string, text []byte) ([]byte, error) {
 		return nil, err
 	}
 	begin, end := markers(name, comment)
-	block := slicesJoin(begin, text, end)
+	block := join(begin, text, end)
 	if from < 0 {
 		if len(data) > 0 && data[len(data)-1] != '\n' {
 			data = append(bytes.Clone(data), '\n')
 		}
-		return slicesJoin(data, block), nil
+		return join(data, block), nil
 	}
-	return slicesJoin(data[:from], block, data[to:]), nil
+	return join(data[:from], block, data[to:]), nil
 }
 
 // withoutBlock returns data without the block.
@@ -75,7 +75,7 @@ func withoutBlock(data []byte, name, comment string) ([]byte, error) {
 	if err != nil || from < 0 {
 		return data, err
 	}
-	return slicesJoin(data[:from], data[to:]), nil
+	return join(data[:from], data[to:]), nil
 }
 
 // blockOf returns the text of the block.
@@ -88,4 +88,4 @@ func blockOf(data []byte, name, comment string) (text []byte, there bool, err er
 	return bytes.TrimSuffix(data[from+len(begin):to], end), true, nil
 }
 
-func slicesJoin(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
