@@ -11,8 +11,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/system"
@@ -31,6 +34,7 @@ const Socket = "/run/docker.sock"
 // It keeps the methods of the library's client that it calls and not the
 // client, for the reason that package ec2 gives.
 type Client struct {
+	agree  func(context.Context) error
 	info   func(context.Context) (system.Info, error)
 	list   func(context.Context, container.ListOptions) ([]container.Summary, error)
 	events func(context.Context, events.ListOptions) (<-chan events.Message, <-chan error)
@@ -40,7 +44,7 @@ type Client struct {
 // New returns a client of the engine at [Socket]. dial, unless nil, reaches it
 // elsewhere.
 func New(dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*Client, error) {
-	options := []client.Opt{client.WithHost("unix://" + Socket), client.WithAPIVersionNegotiation()}
+	options := []client.Opt{client.WithHost("unix://" + Socket)}
 	if dial != nil {
 		options = append(options, client.WithDialContext(dial))
 	}
@@ -48,12 +52,42 @@ func New(dial func(ctx context.Context, network, addr string) (net.Conn, error))
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a Docker client: %w", err)
 	}
-	return &Client{info: c.Info, list: c.ContainerList, events: c.Events, stop: c.ContainerStop}, nil
+	a := agreement{ping: c.Ping, take: c.NegotiateAPIVersionPing}
+	return &Client{agree: a.reach, info: c.Info, list: c.ContainerList, events: c.Events, stop: c.ContainerStop}, nil
+}
+
+// agreement settles, once, which version of the API both sides speak. The
+// library would do it within its calls, where one reads the version while
+// another still writes it (client/events.go, client/client.go of
+// github.com/docker/docker v28.5.2).
+type agreement struct {
+	ping    func(context.Context) (types.Ping, error)
+	take    func(types.Ping)
+	once    sync.Once
+	reached atomic.Bool
+}
+
+func (a *agreement) reach(ctx context.Context) error {
+	if a.reached.Load() {
+		return nil
+	}
+	answer, err := a.ping(ctx)
+	if err != nil {
+		return err
+	}
+	a.once.Do(func() {
+		a.take(answer)
+		a.reached.Store(true)
+	})
+	return nil
 }
 
 // Info returns what the engine says of itself. The error is
 // facts.ErrUnavailable if it does not answer.
 func (c *Client) Info(ctx context.Context) (facts.Docker, error) {
+	if err := c.agree(ctx); err != nil {
+		return facts.Docker{}, fmt.Errorf("cannot ask Docker: %w", classify(err))
+	}
 	i, err := c.info(ctx)
 	if err != nil {
 		return facts.Docker{}, fmt.Errorf("cannot ask Docker: %w", classify(err))
@@ -63,6 +97,9 @@ func (c *Client) Info(ctx context.Context) (facts.Docker, error) {
 
 // Containers returns the containers that run, paused ones included.
 func (c *Client) Containers(ctx context.Context) ([]facts.Container, error) {
+	if err := c.agree(ctx); err != nil {
+		return nil, fmt.Errorf("cannot list containers: %w", classify(err))
+	}
 	all, err := c.list(ctx, container.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list containers: %w", classify(err))
@@ -97,6 +134,9 @@ func addresses(s *container.NetworkSettingsSummary) (all []netip.Addr) {
 // Watch calls changed when containers start or end, or join or leave a network,
 // until ctx is done or the engine is gone.
 func (c *Client) Watch(ctx context.Context, changed func()) error {
+	if err := c.agree(ctx); err != nil {
+		return fmt.Errorf("cannot watch Docker: %w", classify(err))
+	}
 	messages, failed := c.events(ctx, events.ListOptions{})
 	for {
 		select {
@@ -129,7 +169,10 @@ func (c *Client) Stop(ctx context.Context, id string, timeout time.Duration) err
 	seconds := max(1, int(timeout/time.Second))
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second+stopGrace)
 	defer cancel()
-	err := c.stop(ctx, id, container.StopOptions{Timeout: &seconds})
+	err := c.agree(ctx)
+	if err == nil {
+		err = c.stop(ctx, id, container.StopOptions{Timeout: &seconds})
+	}
 	if err == nil || c.isDown(ctx, id) {
 		return nil
 	}
