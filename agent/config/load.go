@@ -224,6 +224,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.Files.Validate(report("files"))
 	c.Services.Validate(report("services"))
 	c.NodeTasks.Validate(report("node_tasks"))
+	c.Schedules.Validate(report("schedules"))
 	root := report("")
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {
 		root("cluster", problem)
