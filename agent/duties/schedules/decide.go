@@ -56,6 +56,7 @@ func (v view) decide(r record) record {
 		}
 	}
 	r = v.clockSet(r, now)
+	r = v.dequeue(r, now)
 	latest, n := v.come(r.Settled, now)
 	if n > 0 {
 		r.Settled = latest.UTC()
@@ -68,10 +69,7 @@ func (v view) decide(r record) record {
 		r.Asked = v.asked.ID
 		r = v.add(r, due{Tick: v.asked.At, ByHand: true, Until: v.now.Add(time.Duration(v.s.StartWithin))})
 	}
-	if r.Run == nil && r.Due == nil && r.Queued != nil {
-		r = v.dequeue(r, now)
-	}
-	return v.drop(r)
+	return v.dequeue(v.drop(r), now)
 }
 
 func dropTicks(d *due) *due {
@@ -141,11 +139,11 @@ func (v view) tick(r record, tick, now time.Time) record {
 // add has a tick run, as the policy says if another one does or is to.
 func (v view) add(r record, d due) record {
 	switch {
-	case r.Run != nil && v.s.Overlap == Queue && r.Queued == nil:
+	case v.s.Overlap == Queue && (r.Run != nil || r.Due != nil) && r.Queued == nil:
 		r.Queued = &d
 		return r
-	case r.Run != nil && v.s.Overlap == Queue:
-		return r.leave(d.Tick, 1, fmt.Sprintf("the run of %s is under way and that of %s waits", clock(r.Run.Tick), clock(r.Queued.Tick)), false)
+	case v.s.Overlap == Queue && r.Queued != nil:
+		return r.leave(d.Tick, 1, "that of "+clock(r.Queued.Tick)+" waits already", false)
 	case r.Run != nil && v.s.Overlap == Skip:
 		return r.leave(d.Tick, 1, fmt.Sprintf("the run of %s is under way", clock(r.Run.Tick)), false)
 	case r.Due != nil: // it could not begin until now
@@ -157,6 +155,9 @@ func (v view) add(r record, d due) record {
 
 // dequeue has the tick that waited run, as the run before has ended.
 func (v view) dequeue(r record, now time.Time) record {
+	if r.Run != nil || r.Due != nil || r.Queued == nil {
+		return r
+	}
 	d := *r.Queued
 	r.Queued = nil
 	if d.Until.BootID != v.now.BootID && v.s.Missed != RunOnce && d.Until.Left(v.now) <= 0 {
@@ -173,14 +174,13 @@ func (v view) drop(r record) record {
 	case r.Due == nil:
 	case v.paused && !r.Due.ByHand:
 		return v.forgo(r, whyPaused, true)
-	case v.drains && v.s.Missed == RunOnce:
-		// It keeps its time for when the node stays after all.
-		r.Due.Why, r.Due.Until = whyDrains, v.now.Add(time.Duration(v.s.StartWithin))
-		if v.s.perCluster() && v.now.Wall.Sub(r.Due.Tick) > leaseKept {
-			return v.forgo(r, whyDrains, true)
-		}
-	case v.drains:
+	case v.drains && (v.s.Missed != RunOnce || v.s.perCluster() && v.now.Wall.Sub(r.Due.Tick) > leaseKept):
 		return v.forgo(r, whyDrains, true)
+	case v.drains:
+		r.Due = r.Due.because(whyDrains)
+	case r.Due.Why == whyDrains: // the node stays after all
+		r.Due = r.Due.because("")
+		r.Due.Until = v.now.Add(time.Duration(v.s.StartWithin))
 	case r.Due.Until.Left(v.now) <= 0 && r.Run == nil:
 		return v.forgo(r, r.Due.why(), false)
 	}
@@ -191,6 +191,13 @@ func (v view) forgo(r record, why string, quiet bool) record {
 	r = r.leave(r.Due.Tick, 1, why, quiet)
 	r.Due = nil
 	return r
+}
+
+// because returns d with a reason why it has not begun.
+func (d *due) because(why string) *due {
+	with := *d
+	with.Why = why
+	return &with
 }
 
 // why is why a tick that is due has not begun.

@@ -31,7 +31,7 @@ func (p *pass) begin(name string, r record, v view) record {
 		delete(p.tries, name)
 	} else {
 		if began.Due != nil {
-			began.Due.Why = err.Error()
+			began.Due = began.Due.because(err.Error())
 		}
 		t := p.tries[name]
 		pause := min(retryMin<<min(t.n, 5), retryMax)

@@ -315,7 +315,7 @@ func (p *pass) wake(v view, r record) {
 	case r.Run != nil:
 		p.again(looks)
 	}
-	if r.Due != nil && r.Run == nil {
+	if r.Due != nil && r.Run == nil && !v.drains {
 		p.again(max(time.Until(p.tries[v.name].next), 0))
 	}
 	if next := v.next(r); !next.IsZero() {
