@@ -35,13 +35,13 @@ func (n *Node) scheduled(files fsx.FS, out outside, drains cell.Reader[bool]) du
 	}
 }
 
-// jobs is who runs commands at set times; nil: nobody does.
+// runsSchedules reports whether the node runs anything at set times.
+func (n *Node) runsSchedules() bool { return !n.scratch() || n.opts.Jobs != nil }
+
+// jobs is who runs commands.
 func (n *Node) jobs(out outside) schedules.Jobs {
-	if n.scratch() {
+	if n.scratch() && n.opts.Jobs != nil {
 		return n.opts.Jobs
-	}
-	if out.manager == nil { // only the names are wanted
-		return n.hosts.manager
 	}
 	return out.manager
 }

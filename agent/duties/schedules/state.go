@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
-	"slices"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -111,13 +109,14 @@ func save(files fsx.FS, s state, kept []byte) ([]byte, error) {
 	return data, nil
 }
 
-// JobNames are those of the jobs that may be under way, as the disk has it.
-func JobNames(files fsx.FS) ([]string, error) {
+// JobNames are those of the jobs that may be under way, by the names of their
+// schedules, as the disk has it.
+func JobNames(files fsx.FS) (map[string]string, error) {
 	s, err := load(files)
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(s.Schedules)) {
-		if r := s.Schedules[name].Run; r != nil && r.Job != "" {
-			names = append(names, r.Job)
+	names := map[string]string{}
+	for name, r := range s.Schedules {
+		if r.Run != nil && r.Run.Job != "" {
+			names[name] = r.Run.Job
 		}
 	}
 	return names, err
