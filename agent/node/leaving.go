@@ -111,7 +111,7 @@ func (n *Node) drainDuty(files fsx.FS, out outside) *drain.Duty {
 		Instance: n.instance, Cluster: n.cluster, Registration: n.registration, Identity: n.established,
 		ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling, Jobs: n.jobs(out),
 		Scheduled: func() (map[string]string, error) { return schedules.JobNames(files) },
-		Plan: n.plan, Drained: n.drained,
+		Plan:      n.plan, Drained: n.drained,
 	}
 }
 
