@@ -40,7 +40,11 @@ func (c Child) Run(ctx context.Context) (status int, err error) {
 		out.Note("ecsnode: %v", err)
 		return status, err
 	}
-	n, err := child.EndOthers(c.Grace)
+	grace := c.Grace
+	if ctx.Err() != nil {
+		grace = 0 // they were told with it, and have had their time
+	}
+	n, err := child.EndOthers(grace)
 	if n > 0 {
 		out.Note("ecsnode: it left %d running, which %s ended", n, map[bool]string{true: "was", false: "were"}[n == 1])
 	}

@@ -39,7 +39,7 @@ func (m *manager) Job(_ context.Context, name string) (facts.Job, error) {
 	return j, nil
 }
 
-func (m *manager) EndJob(_ context.Context, name string) error { return m.ForgetJob(nil, name) }
+func (m *manager) EndJob(ctx context.Context, name string) error { return m.ForgetJob(ctx, name) }
 
 func (m *manager) ForgetJob(_ context.Context, name string) error {
 	m.mu.Lock()

@@ -331,7 +331,7 @@ func newHost(t *testing.T, at string, c items) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.skew = begin.Sub(time.Now())
+	h.skew = time.Until(begin)
 	h.cells.config, h.cells.drains, h.cells.shown = cell.New(never[schedules.Config]), cell.Comparable[bool](), cell.New(never[[]facts.Schedule])
 	h.configure(c)
 	h.cells.drains.Set(false)

@@ -70,16 +70,36 @@ func TestAClockThatIsSet(t *testing.T) {
 		ran    []string
 		warns  string
 	}{
-		"back by an hour": {schedules.MissedSkip, []time.Duration{-time.Hour},
-			[]string{"02T01:00", "02T02:00"}, "the clock was set back: what ran up to 2026-03-02 02:00 UTC does not run again"},
-		"forth by an hour": {schedules.MissedSkip, []time.Duration{time.Hour},
-			[]string{"02T01:00", "02T02:00", "02T04:00", "02T05:00"}, "02:03:00 did not run"},
-		"forth by an hour, run once": {schedules.RunOnce, []time.Duration{time.Hour},
-			[]string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00"}, ""},
-		"forth and back": {schedules.RunOnce, []time.Duration{time.Hour, -time.Hour},
-			[]string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00", "02T06:00"}, ""},
-		"back and forth": {schedules.RunOnce, []time.Duration{-time.Hour, time.Hour},
-			[]string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00", "02T06:00"}, ""},
+		"back by an hour": {
+			schedules.MissedSkip,
+			[]time.Duration{-time.Hour},
+			[]string{"02T01:00", "02T02:00"},
+			"the clock was set back: what ran up to 2026-03-02 02:00 UTC does not run again",
+		},
+		"forth by an hour": {
+			schedules.MissedSkip,
+			[]time.Duration{time.Hour},
+			[]string{"02T01:00", "02T02:00", "02T04:00", "02T05:00"},
+			"02:03:00 did not run",
+		},
+		"forth by an hour, run once": {
+			schedules.RunOnce,
+			[]time.Duration{time.Hour},
+			[]string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00"},
+			"",
+		},
+		"forth and back": {
+			schedules.RunOnce,
+			[]time.Duration{time.Hour, -time.Hour},
+			[]string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00", "02T06:00"},
+			"",
+		},
+		"back and forth": {
+			schedules.RunOnce,
+			[]time.Duration{-time.Hour, time.Hour},
+			[]string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00", "02T06:00"},
+			"",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			on(t, monday, items{"tidy": {Cron: "0 * * * *", Missed: c.missed}}, func(t *testing.T, h *host) {
@@ -276,8 +296,12 @@ func TestRunsThatOverlap(t *testing.T) {
 		"skip":    {schedules.Skip, does{takes: 90 * time.Minute}, []string{"02T01:00", "02T03:00", "02T05:00"}, "02:00 UTC did not run: the run of 2026-03-02 01:00 UTC is under way", ""},
 		"queue":   {schedules.Queue, does{takes: 90 * time.Minute}, []string{"02T01:00", "02T02:00", "02T03:00"}, "", ""},
 		"replace": {schedules.Replace, does{takes: 90 * time.Minute}, []string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00"}, "", "replaced by the run of 2026-03-02 02:00 UTC"},
-		"replace one that does not heed it": {schedules.Replace, does{takes: 90 * time.Minute, ignores: true},
-			[]string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00"}, "", "replaced by the run of 2026-03-02 02:00 UTC"},
+		"replace one that does not heed it": {
+			schedules.Replace,
+			does{takes: 90 * time.Minute, ignores: true},
+			[]string{"02T01:00", "02T02:00", "02T03:00", "02T04:00", "02T05:00"},
+			"", "replaced by the run of 2026-03-02 02:00 UTC",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			on(t, monday, items{"tidy": {Cron: "0 * * * *", Overlap: c.overlap, Timeout: minutes(120)}}, func(t *testing.T, h *host) {

@@ -72,7 +72,7 @@ func EndOthers(grace time.Duration) (n int, err error) {
 			return n, err
 		}
 		n = max(n, len(others))
-		late := time.Since(began) > grace
+		late := time.Since(began) >= grace
 		if late {
 			signal = unix.SIGKILL
 		}
