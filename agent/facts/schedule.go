@@ -9,7 +9,7 @@ type Schedule struct {
 	Does   string `json:"does"`   // in a few words
 	Once   string `json:"once"`   // per "node" or "cluster"
 	State  string `json:"state"`  // see ScheduleIdle and its siblings
-	Reason string `json:"reason"` // of State; "": there is none
+	Reason string `json:"reason,omitempty"` // of State
 
 	// Next is when it runs next on this node, if it is this node that does; zero:
 	// it does not.

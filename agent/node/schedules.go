@@ -130,9 +130,18 @@ func (n *Node) hasSchedule(name string) error {
 // was left out, which is an error.
 func (n *Node) AwaitSchedule(ctx context.Context, name string, asked time.Time) (facts.ScheduleRun, error) {
 	for {
-		all, err := n.Schedules()
+		d, err := status.Load(n.disk, status.Path)
 		if err != nil && !errors.Is(err, status.ErrNone) {
 			return facts.ScheduleRun{}, err
+		}
+		var all []facts.Schedule
+		if err == nil {
+			all = n.WithOutput(d.Schedules)
+			for _, r := range d.Duties {
+				if r.Name == (&schedules.Duty{}).Name() && r.State == duty.Held {
+					return facts.ScheduleRun{}, fmt.Errorf("%s runs when the hold ends: schedules are %s", name, r.Summary)
+				}
+			}
 		}
 		for _, s := range all {
 			switch {

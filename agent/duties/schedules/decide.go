@@ -174,7 +174,7 @@ func (v view) drop(r record) record {
 	case r.Due == nil:
 	case v.paused && !r.Due.ByHand:
 		return v.forgo(r, whyPaused, true)
-	case v.drains && (v.s.Missed != RunOnce || v.s.perCluster() && v.now.Wall.Sub(r.Due.Tick) > leaseKept):
+	case v.drains && (r.Due.ByHand || v.s.Missed != RunOnce || v.s.perCluster() && v.now.Wall.Sub(r.Due.Tick) > leaseKept):
 		return v.forgo(r, whyDrains, true)
 	case v.drains:
 		r.Due = r.Due.because(whyDrains)

@@ -51,6 +51,7 @@ type host struct {
 	down    error // the service manager's
 	dieAt   string
 	died    int
+	passes  int
 	store   schedules.Store
 	ecs     *ecs
 	running []facts.Container
@@ -369,6 +370,7 @@ func (h *host) once(t *testing.T) {
 			panic(p)
 		}
 	}()
+	h.passes++
 	h.out, h.err = h.duty.Reconcile(t.Context())
 }
 

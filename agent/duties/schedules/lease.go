@@ -26,6 +26,9 @@ const maxLease = 4 << 10
 
 // claim asks for the lease of what is due. r.Due is nil if another node has it.
 func (p *pass) claim(ctx context.Context, name string, r record) (record, error) {
+	if p.store != nil {
+		return r, p.store
+	}
 	cluster, _ := p.Cluster.Get()
 	instance, known := p.Instance.Get()
 	if cluster == "" || !known {
@@ -54,11 +57,13 @@ func (p *pass) claim(ctx context.Context, name string, r record) (record, error)
 		return r, nil
 	}
 	if !errors.Is(err, facts.ErrExists) {
+		p.store = err
 		return r, err
 	}
 	// Perhaps by a request of ours whose answer was lost.
 	there, err := p.Store.Get(ctx, o, maxLease)
 	if err != nil {
+		p.store = err
 		return r, err
 	}
 	var theirs lease

@@ -19,6 +19,8 @@ const (
 	grace = 10 * time.Second // after SIGTERM
 	// listed is how long ECS's lists may lack a task that it has started.
 	listed = time.Minute
+	// toldAgain is how often what is to end is told so.
+	toldAgain = 30 * time.Second
 )
 
 // begin starts what is due, or says why not yet.
@@ -85,6 +87,7 @@ func (p *pass) tryToBegin(name string, r record, v view) (record, error) {
 		return r, err
 	}
 	p.out.Changed = true
+	p.tell("%s of %s begins", name, clock(next.Tick))
 	if next.StartedBy != "" {
 		return p.startTask(ctx, r, v.s, on, wanted)
 	}
@@ -159,9 +162,9 @@ func (p *pass) observe(name string, r record, s Schedule) record {
 	defer cancel()
 	var err error
 	if r.Run.StartedBy != "" {
-		r, err = p.observeTask(ctx, r, s)
+		r, err = p.observeTask(ctx, name, r, s)
 	} else {
-		r, err = p.observeJob(ctx, r, s)
+		r, err = p.observeJob(ctx, name, r, s)
 	}
 	p.fail(p.named(name, err))
 	if r.Run == nil {
@@ -170,9 +173,9 @@ func (p *pass) observe(name string, r record, s Schedule) record {
 	return r
 }
 
-func (p *pass) observeJob(ctx context.Context, r record, s Schedule) (record, error) {
+func (p *pass) observeJob(ctx context.Context, name string, r record, s Schedule) (record, error) {
 	if r.Run.BootID != p.now.BootID {
-		return p.ended(r, facts.ScheduleRun{Result: "cut short: the node was rebooted", Unknown: true}, s), nil
+		return p.ended(name, r, facts.ScheduleRun{Result: "cut short: the node was rebooted", Unknown: true}, s), nil
 	}
 	job, err := p.Jobs.Job(ctx, r.Run.Job)
 	if err != nil {
@@ -184,11 +187,11 @@ func (p *pass) observeJob(ctx context.Context, r record, s Schedule) (record, er
 		return r, nil
 	case job.State == facts.JobEnded:
 		r.Forget = r.Run.Job
-		return p.ended(r, facts.ScheduleRun{Started: job.Started, Ended: job.Ended, Result: r.Run.result(job), Output: job.Output}, s), nil
+		return p.ended(name, r, facts.ScheduleRun{Started: job.Started, Ended: job.Ended, Result: r.Run.result(job), Output: job.Output}, s), nil
 	case r.Run.Ending != "":
-		return p.ended(r, facts.ScheduleRun{Result: r.Run.Ending}, s), nil
+		return p.ended(name, r, facts.ScheduleRun{Result: r.Run.Ending}, s), nil
 	case r.Run.Started:
-		return p.ended(r, facts.ScheduleRun{Result: "nobody can tell how it ended: its unit is gone", Unknown: true}, s), nil
+		return p.ended(name, r, facts.ScheduleRun{Result: "nobody can tell how it ended: its unit is gone", Unknown: true}, s), nil
 	}
 	// It was written down and not begun.
 	d := r.Run.due
@@ -220,7 +223,7 @@ const (
 )
 
 // ended notes how the run under way ended, of which how has what is known.
-func (p *pass) ended(r record, how facts.ScheduleRun, s Schedule) record {
+func (p *pass) ended(name string, r record, how facts.ScheduleRun, s Schedule) record {
 	how.Tick, how.ByHand, how.Replaced = r.Run.Tick, r.Run.ByHand, r.Run.Replaced
 	how.Started, how.Ended = how.Started.UTC(), how.Ended.UTC()
 	if how.Started.IsZero() {
@@ -230,6 +233,7 @@ func (p *pass) ended(r record, how facts.ScheduleRun, s Schedule) record {
 		how.Ended = p.now.Wall.Round(0).UTC()
 	}
 	how.Failed = how.Result != success && !how.Replaced
+	p.tell("%s of %s: %s", name, clock(how.Tick), how.Result)
 	if how.Result == success {
 		r.LeftOut = leftOut{}
 	}
@@ -240,8 +244,11 @@ func (p *pass) ended(r record, how facts.ScheduleRun, s Schedule) record {
 	return r
 }
 
-// end tells a run to end that is to.
+// end tells a run to end that is to, now and then.
 func (p *pass) end(name string, r record) record {
+	if p.now.Wall.Sub(r.Run.Told).Abs() < toldAgain {
+		return r
+	}
 	ctx, cancel := context.WithTimeout(p.ctx, callTime)
 	defer cancel()
 	var err error
@@ -252,17 +259,20 @@ func (p *pass) end(name string, r record) record {
 		on, _ := p.Registration.Get()
 		err = p.ECS.StopTask(ctx, on, r.Run.Task, "ecsnode: schedule "+name+" "+r.Run.Ending)
 	}
+	if err == nil {
+		r.Run.Told = p.now.Wall.Round(0).UTC()
+	}
 	p.fail(p.named(name, err))
 	return r
 }
 
-func (p *pass) observeTask(ctx context.Context, r record, s Schedule) (record, error) {
+func (p *pass) observeTask(ctx context.Context, name string, r record, s Schedule) (record, error) {
 	on, _ := p.Registration.Get()
 	switch {
 	case !on.Registered():
 		return r, duty.WaitingFor("the ECS agent to be registered")
 	case on.ARN != r.Run.Instance:
-		return p.ended(r, facts.ScheduleRun{Result: "nobody can tell how it ended: the node is another container instance now", Unknown: true}, s), nil
+		return p.ended(name, r, facts.ScheduleRun{Result: "nobody can tell how it ended: the node is another container instance now", Unknown: true}, s), nil
 	}
 	if r.Run.Task != "" {
 		// The agent costs nothing to ask.
@@ -283,15 +293,15 @@ func (p *pass) observeTask(ctx context.Context, r record, s Schedule) (record, e
 	case i < 0 && p.now.Wall.Sub(r.Run.Began).Abs() < listed:
 		return r, nil
 	case i < 0 && r.Run.Task == "":
-		return p.ended(r, facts.ScheduleRun{Result: "whether ECS started it is not known: it is not started again", Unknown: true}, s), nil
+		return p.ended(name, r, facts.ScheduleRun{Result: "whether ECS started it is not known: it is not started again", Unknown: true}, s), nil
 	case i < 0:
-		return p.ended(r, facts.ScheduleRun{Result: "nobody can tell how it ended: ECS has forgotten the task", Unknown: true}, s), nil
+		return p.ended(name, r, facts.ScheduleRun{Result: "nobody can tell how it ended: ECS has forgotten the task", Unknown: true}, s), nil
 	}
 	r.Run.Task, r.Run.Started = tasks[i].ARN, true
 	if tasks[i].Last != facts.TaskStopped {
 		return p.timeOut(r), nil
 	}
-	return p.stopped(ctx, r, s, tasks[i])
+	return p.stopped(ctx, name, r, s, tasks[i])
 }
 
 // timeOut has a task end that runs too long. systemd does so with jobs.
@@ -304,7 +314,7 @@ func (p *pass) timeOut(r record) record {
 
 // stopped reads what a task has left on the node. Its agent has told ECS how its
 // containers ended, and has no more use for them.
-func (p *pass) stopped(ctx context.Context, r record, s Schedule, t facts.Task) (record, error) {
+func (p *pass) stopped(ctx context.Context, name string, r record, s Schedule, t facts.Task) (record, error) {
 	left, err := p.Docker.Ended(ctx, t.ARN)
 	if err != nil {
 		return r, err
@@ -315,12 +325,13 @@ func (p *pass) stopped(ctx context.Context, r record, s Schedule, t facts.Task) 
 		how.Result = r.Run.Ending
 	case left.ExitStatus != 0:
 		how.Result = "exit status " + strconv.Itoa(left.ExitStatus)
-	case left.Containers == 0 || t.StoppedReason != "" && t.StoppedReason != essentialEnded:
-		how.Result = cmp.Or(t.StoppedReason, "nobody can tell how it ended: its containers are gone")
-		how.Unknown = t.StoppedReason == ""
+	case t.StoppedReason != "" && t.StoppedReason != essentialEnded: // a status other than 0 is in it
+		how.Result = t.StoppedReason
+	case t.StoppedReason == "" && left.Containers == 0:
+		how.Result, how.Unknown = "nobody can tell how it ended: its containers are gone", true
 	}
 	r.Clean = t.ARN
-	return p.ended(r, how, s), nil
+	return p.ended(name, r, how, s), nil
 }
 
 // essentialEnded is ECS's reason for a task that ended by itself:

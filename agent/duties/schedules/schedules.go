@@ -130,6 +130,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if !told {
 		return duty.Outcome{}, duty.WaitingFor("whether the node drains")
 	}
+	began := time.Now()
 	p := &pass{Duty: d, ctx: ctx, c: c, drains: drains, now: d.Clock.Now()}
 	if !d.loaded {
 		s, err := load(d.FS)
@@ -153,7 +154,10 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if was, ok := d.Schedules.Get(); !ok || !reflect.DeepEqual(was, all) {
 		d.Schedules.Set(all)
 	}
-	p.out.Summary = summary(all)
+	p.out.Summary = strings.Join(append(p.told, summary(all)), "; ")
+	if p.out.Again > 0 { // it was reckoned from the beginning
+		p.out.Again = max(p.out.Again-time.Since(began), 10*time.Millisecond)
+	}
 	return p.out, errors.Join(p.errs...)
 }
 
@@ -166,6 +170,12 @@ type pass struct {
 	now    facts.Moment
 	out    duty.Outcome
 	errs   []error
+	told   []string // what happened in it, for the log
+	store  error    // S3 does not answer: it is not asked again in this pass
+}
+
+func (p *pass) tell(format string, args ...any) {
+	p.told = append(p.told, fmt.Sprintf(format, args...))
 }
 
 func (p *pass) fail(err error) {
@@ -218,8 +228,9 @@ func (p *pass) one(name string, s Schedule) facts.Schedule {
 	if r.Due != nil && r.Run == nil && !p.drains {
 		r = p.begin(name, r, v)
 	}
-	if !reflect.DeepEqual(before.LeftOut, r.LeftOut) && !r.LeftOut.Quiet {
+	if l := r.LeftOut; !reflect.DeepEqual(before.LeftOut, l) && l.N > 0 {
 		p.out.Changed = true // into the log
+		p.tell("%s of %s is left out: %s", name, clock(l.Tick), l.Why)
 	}
 	p.state.Schedules[name] = r
 	p.wake(v, r)
@@ -308,10 +319,10 @@ func (p *pass) wake(v view, r record) {
 	switch {
 	case r.Forget != "" || r.Clean != "":
 		p.again(looksSoon)
-	case r.Run != nil && p.now.Wall.Sub(r.Run.Began).Abs() < 10*time.Second:
-		p.again(looksSoon)
 	case r.Run != nil && r.Run.StartedBy != "":
 		p.again(looksTask)
+	case r.Run != nil && p.now.Wall.Sub(r.Run.Began).Abs() < 10*time.Second:
+		p.again(looksSoon)
 	case r.Run != nil:
 		p.again(looks)
 	}

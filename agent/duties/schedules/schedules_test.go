@@ -46,6 +46,41 @@ func TestEachTickRunsOnceAtItsTime(t *testing.T) {
 	})
 }
 
+// Where nothing is to be done, there is a pass each minute and no more, and
+// nothing is written.
+func TestIdleHoursCostLittle(t *testing.T) {
+	for name, prepare := range map[string]func(h *host){
+		"between ticks": func(*host) {},
+		"paused":        func(h *host) { h.ask(schedules.PauseFile("tidy"), h.Now().Wall) },
+		"draining, with a tick that waits": func(h *host) {
+			h.pass(time.Minute)
+			h.cells.drains.Set(true)
+			h.skew += 24 * time.Hour
+		},
+		"after a clock was set back": func(h *host) { h.skew -= 3 * time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			on(t, "2026-03-02T01:05:00Z", items{"tidy": {Cron: "0 1 * * *", Missed: schedules.RunOnce}}, func(t *testing.T, h *host) {
+				h.pass(time.Minute)
+				prepare(h)
+				h.pass(2 * time.Minute)
+				before, err := h.files.Stat(schedules.File)
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.passes = 0
+				h.pass(12 * time.Hour)
+				if h.passes > 12*61 {
+					t.Errorf("%d passes in 12 hours", h.passes)
+				}
+				if after, err := h.files.Stat(schedules.File); err != nil || !after.ModTime().Equal(before.ModTime()) {
+					t.Errorf("written at %v and %v", before.ModTime(), after.ModTime())
+				}
+			})
+		})
+	}
+}
+
 func TestANodeBeginsAtItsOwnTimeWithinTheSplay(t *testing.T) {
 	on(t, monday, items{"tidy": {Cron: "0 * * * *", Splay: minutes(30)}}, func(t *testing.T, h *host) {
 		h.pass(time.Minute)

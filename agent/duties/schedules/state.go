@@ -69,8 +69,9 @@ type run struct {
 	Instance  string       `json:"container_instance,omitempty"`
 	Task      string       `json:"task,omitempty"` // ARN
 	// Ending is why it was told to end: "timed out after 1h", "replaced by ...".
-	Ending   string `json:"ending,omitempty"`
-	Replaced bool   `json:"replaced,omitempty"`
+	Ending   string    `json:"ending,omitempty"`
+	Told     time.Time `json:"told,omitzero"` // when it was last
+	Replaced bool      `json:"replaced,omitempty"`
 }
 
 type state struct {
