@@ -5,10 +5,10 @@ import "time"
 // Schedule is how something stands that runs at set times.
 type Schedule struct {
 	Name   string `json:"name"`
-	When   string `json:"when"`   // its cron expression and its zone
-	Does   string `json:"does"`   // in a few words
-	Once   string `json:"once"`   // per "node" or "cluster"
-	State  string `json:"state"`  // see ScheduleIdle and its siblings
+	When   string `json:"when"`             // its cron expression and its zone
+	Does   string `json:"does"`             // in a few words
+	Once   string `json:"once"`             // per "node" or "cluster"
+	State  string `json:"state"`            // see ScheduleIdle and its siblings
 	Reason string `json:"reason,omitempty"` // of State
 
 	// Next is when it runs next on this node, if it is this node that does; zero:

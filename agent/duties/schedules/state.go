@@ -35,7 +35,7 @@ type record struct {
 	Elsewhere   time.Time          `json:"elsewhere,omitzero"`
 	ElsewhereBy string             `json:"elsewhere_by,omitempty"`
 	Asked       string             `json:"asked,omitempty"` // id of the latest request that was taken
-	SetBack     time.Time          `json:"set_back,omitzero"`
+	SetBack     time.Time          `json:"-"`               // settled is ahead of the clock
 }
 
 // leftOut is ticks that were not run.
