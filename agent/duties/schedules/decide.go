@@ -66,7 +66,9 @@ func (v view) decide(r record) record {
 		r = v.tick(r, latest.UTC(), now)
 	}
 	if v.asked.ID != "" && v.asked.ID != r.Asked {
-		r.Asked = v.asked.ID
+		if r.Asked = v.asked.ID; v.drains {
+			return v.drop(r.leave(v.asked.At, 1, whyDrains, true))
+		}
 		r = v.add(r, due{Tick: v.asked.At, ByHand: true, Until: v.now.Add(time.Duration(v.s.StartWithin))})
 	}
 	return v.dequeue(v.drop(r), now)

@@ -215,3 +215,31 @@ func TestATickThatIsTooOldForALease(t *testing.T) {
 		h.wantWarning("2026-04-01 01:00 UTC did not run")
 	})
 }
+
+// What an operator asks for runs on this node, whoever has leases.
+func TestARunByHandTakesNoLease(t *testing.T) {
+	on(t, monday, shared, func(t *testing.T, h *host) {
+		h.store = &line{before: func(string) error { t.Error("S3 is asked"); return errDown }}
+		h.start()
+		h.ask(schedules.RunFile("tidy"), h.Now().Wall)
+		h.pass(30 * time.Second)
+		h.wantRan("tidy 02T00:59")
+	})
+}
+
+// An S3 that hangs is asked once in a pass, and keeps nothing else from running.
+func TestAnS3ThatHangsDelaysOthersLittle(t *testing.T) {
+	c := items{"zz-local": {Cron: "0 * * * *"}}
+	for i := range 10 {
+		c[fmt.Sprintf("shared-%d", i)] = schedules.Schedule{Cron: "0 * * * *", OncePer: schedules.PerCluster}
+	}
+	on(t, monday, c, func(t *testing.T, h *host) {
+		h.store = &line{before: func(string) error { time.Sleep(10 * time.Second); return errDown }}
+		h.start()
+		h.pass(80 * time.Second) // 01:00:20
+		h.wantRan("zz-local 02T01:00")
+		if s := h.shown()[10]; s.Last == nil || s.Last.Started.Sub(s.Last.Tick) > 11*time.Second {
+			t.Errorf("%+v", s.Last)
+		}
+	})
+}

@@ -305,8 +305,9 @@ func TestANodeThatDrainsStartsNothingAndLetsRun(t *testing.T) {
 				h.does["tidy"] = does{takes: 30 * time.Minute}
 				h.pass(10 * time.Minute)
 				h.cells.drains.Set(true)
+				h.pass(2*time.Hour - time.Minute) // 03:08
 				h.ask(schedules.RunFile("tidy"), h.Now().Wall)
-				h.pass(2 * time.Hour) // 03:09
+				h.pass(time.Minute)
 				h.wantRan("tidy 02T01:00")
 				if s := h.one(); s.State != facts.ScheduleLeaving || s.Last == nil || s.Last.Result != "success" || len(h.ended) > 0 {
 					t.Errorf("%+v", s)
