@@ -24,7 +24,7 @@ directory enforces what is said here about layers.
 Nothing imports upwards, and nothing of its own layer unless it says so here:
 
 	0  facts cell when fsx templates config/strict
-	1  duty (cell, when)   render (facts)
+	1  duty (cell, when)   render (cell, facts)
 	2  duties/* (duty, cell, when, facts, fsx, render)
 	   host/* (facts, fsx; clients of AWS also host/httpx and host/awsapi)
 	   status (duty, cell, facts, fsx)   sim (facts)

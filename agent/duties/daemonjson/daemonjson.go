@@ -56,6 +56,7 @@ type Duty struct {
 	Manager   Manager
 	Validator Validator
 	Inputs    *cell.Cell[facts.Inputs] // gets what Docker should run with
+	Supply    render.Supply
 }
 
 // Name implements duty.Duty.
@@ -110,7 +111,7 @@ func count(keys int) string {
 func (d *Duty) render(cfg Config) (map[string]any, error) {
 	instance, _ := d.Instance.Get()
 	cluster, _ := d.Cluster.Get()
-	in := render.Inputs{Instance: instance, Cluster: cluster}
+	in := d.Supply.Inputs(instance, cluster)
 	ours := map[string]any{}
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(cfg.Settings)) {
@@ -123,6 +124,7 @@ func (d *Duty) render(cfg Config) (map[string]any, error) {
 		}
 		ours[key] = value
 	}
+	d.Supply.Tell(in)
 	return ours, errors.Join(errs...)
 }
 
