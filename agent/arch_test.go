@@ -21,7 +21,7 @@ var layers = []struct{ pkg, imports string }{
 	{"agent/config/strict", ""},
 
 	{"agent/duty", "agent/cell agent/when"},
-	{"agent/render", "agent/facts"},
+	{"agent/render", "agent/cell agent/facts"},
 
 	{"agent/duties/*", "agent/duty agent/cell agent/when agent/facts agent/fsx agent/render"},
 	// What host packages share: HTTP, and on it what every AWS client needs.

@@ -16,6 +16,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
 	"github.com/ecsnode/ecsnode/agent/duties/notice"
+	"github.com/ecsnode/ecsnode/agent/duties/parameters"
 	"github.com/ecsnode/ecsnode/agent/duties/readiness"
 	"github.com/ecsnode/ecsnode/agent/duties/services"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
@@ -38,6 +39,7 @@ type Config struct {
 	Volumes      volumes.Config    `yaml:"volumes" help:"Extra EBS volumes by name, mounted before Docker starts."`
 	DaemonJSON   daemonjson.Config `yaml:"daemon_json" help:"Keys of Docker's daemon.json that ecsnode keeps."`
 	Upgrade      upgrade.Config    `yaml:"upgrade" help:"Packages that are upgraded at boot, before the ECS agent starts."`
+	Parameters   parameters.Config `yaml:"parameters" help:"Parameters of Parameter Store and secrets of Secrets Manager that templates ask for."`
 	Guard        guard.Config      `yaml:"guard" help:"Keeps containers from instance metadata and the role of the instance."`
 	Units        units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
 	Interruption notice.Config     `yaml:"interruption" help:"Which news of the node's end is asked for, and what is done about it."`
@@ -73,6 +75,7 @@ func Default() Config {
 		Volumes:      volumes.Default(),
 		DaemonJSON:   daemonjson.Default(),
 		Upgrade:      upgrade.Default(),
+		Parameters:   parameters.Default(),
 		Guard:        guard.Default(),
 		Units:        units.Default(),
 		Interruption: notice.Default(),

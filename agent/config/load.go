@@ -212,12 +212,14 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 		}
 	}
 	c.ECSConfig.Cluster = c.Cluster
+	c.Files.Shared = c.NodeConfig.Directory
 	c.NodeConfig.Validate(report("node_config"))
 	c.ECSConfig.Validate(report("ecs_config"))
 	c.Instance.Validate(report("instance"))
 	c.Volumes.Validate(report("volumes"))
 	c.DaemonJSON.Validate(report("daemon_json"))
 	c.Upgrade.Validate(report("upgrade"))
+	c.Parameters.Validate(report("parameters"))
 	c.Guard.Validate(report("guard"))
 	c.Interruption.Validate(report("interruption"))
 	c.Drain.Validate(report("drain"))
@@ -225,6 +227,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.Services.Validate(report("services"))
 	c.NodeTasks.Validate(report("node_tasks"))
 	root := report("")
+	misplaced(c, root)
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {
 		root("cluster", problem)
 	}

@@ -78,6 +78,8 @@ type Node struct {
 	plan         *cell.Cell[*drain.Plan]
 	drained      *cell.Cell[string]
 	nodeTasks    *cell.Cell[[]facts.NodeTask]
+	parameters   *cell.Cell[facts.Parameters]
+	asked        map[string]*cell.Cell[facts.References] // by duty
 
 	hosts  hosts
 	notify notifier
@@ -131,6 +133,8 @@ func New(opts Options) (*Node, error) {
 		plan:         cell.Comparable[*drain.Plan](),
 		drained:      cell.Comparable[string](),
 		nodeTasks:    cell.New(slices.Equal[[]facts.NodeTask]),
+		parameters:   cell.New(facts.Parameters.Equal),
+		asked:        newAsked(),
 	}
 	n.id, n.bootID = n.machine()
 	if n.hosts, err = newHosts(opts); err != nil {

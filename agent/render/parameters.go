@@ -20,6 +20,9 @@ type Trace struct {
 
 // References returns what was asked of Parameter Store and Secrets Manager.
 func (t *Trace) References() facts.References {
+	if t == nil {
+		return nil
+	}
 	return slices.SortedFunc(maps.Keys(t.asked), facts.ParameterRef.Compare)
 }
 

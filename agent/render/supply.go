@@ -25,7 +25,7 @@ func (s Supply) Inputs(instance facts.Instance, cluster string) Inputs {
 }
 
 // Tell publishes what was asked for in a pass, once all is rendered that the pass
-// renders.
+// renders; nothing, by the zero value.
 func (s Supply) Tell(in Inputs) {
 	if s.Asked != nil {
 		s.Asked.Set(in.Trace.References())

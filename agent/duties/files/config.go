@@ -156,7 +156,7 @@ func (c Config) Validate(report func(path, message string)) {
 		if !f.hasText() && !f.Directory && f.Owner+f.Group != "" {
 			bad(".owner", "only a file with a text and a directory are given an owner")
 		}
-		if f.Content != nil && f.Content.Calls("secret") && c.neverSecret(name) {
+		if f.Content != nil && f.Content.Calls("secret") && c.NeverSecret(name) {
 			bad(".content", "%v", render.ErrSecret)
 		}
 		if (f.Link != "" || f.Absent) && f.Mode != 0 {

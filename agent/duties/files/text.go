@@ -78,8 +78,8 @@ func (c Config) mayHoldSecrets(name string, now was) bool {
 	return mode != 0 && mode&^0o640 == 0 && path.Dir(name) != c.Shared
 }
 
-// neverSecret reports whether no secret may be in an item's text, whatever is at
+// NeverSecret reports whether no secret may be in an item's text, whatever is at
 // its path.
-func (c Config) neverSecret(name string) bool {
+func (c Config) NeverSecret(name string) bool {
 	return !c.mayHoldSecrets(name, was{Kind: aFile, Mode: 0o600})
 }

@@ -112,6 +112,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	if len(c.Tasks)+len(d.state.Tasks) == 0 {
 		d.Tasks.Set(nil)
+		d.Supply.Tell(render.Inputs{})
 		return duty.Outcome{Summary: "no node task is configured"}, errors.Join(errs...)
 	}
 	instance, known := d.Instance.Get()
