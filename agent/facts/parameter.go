@@ -10,10 +10,10 @@ import (
 // Parameter is a value of Parameter Store or a secret of Secrets Manager.
 //
 // One that is secret does not show its value: not by a verb of fmt, in a log, in
-// a template that prints it, nor as JSON, wherever it stands in what is shown. Of
-// two cases fmt calls no method: an unexported field, in which no secret may be
-// that is printed, and %w and %p, which vet does not let through for this type.
-// Who needs the value takes it from the field; who keeps it, see StoredParameter.
+// a template that prints it, nor as JSON, wherever it stands in what is shown. In
+// two cases fmt calls no method: in an unexported field of what is printed, and
+// for %p and %w, which are not for values (vet finds the second). Who needs the
+// value takes it from the field; who keeps it, see StoredParameter.
 type Parameter struct {
 	Value  string
 	Secret bool // a SecureString, or a secret

@@ -70,19 +70,31 @@ const (
 // refused, and none after one without a usable answer.
 func (c *Client) Parameters(ctx context.Context, region string, names []string) map[string]facts.ParameterResult {
 	results := make(map[string]facts.ParameterResult, len(names))
+	var asked []string
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		if strings.Contains(name, "/") && !strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "arn:") {
+			results[name] = failed(name, errNoSlash)
+			continue
+		}
+		asked = append(asked, name)
+	}
 	alone, ill := maxAlone, error(nil)
-	for batch := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(names))), maxNames) {
+	for batch := range slices.Chunk(asked, maxNames) {
 		if ill == nil {
 			ill = c.batch(ctx, region, batch, &alone, results)
 		}
 		for _, name := range batch {
-			if _, asked := results[name]; !asked {
+			if _, known := results[name]; !known {
 				results[name] = failed(name, ill)
 			}
 		}
 	}
 	return results
 }
+
+// errNoSlash is said here, because Parameter Store says something else about it
+// (aws/aws-sdk-js-v3 issue 5005).
+var errNoSlash = fmt.Errorf("%w: a name with a / in it begins with one", facts.ErrRefused)
 
 // batch reads a few parameters, and returns the error after which it makes no
 // sense to ask for more.
