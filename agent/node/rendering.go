@@ -47,7 +47,7 @@ func (n *Node) parametersDuty(disk fsx.FS, offline bool) duty.Entry {
 		on = append(on, n.asked[name])
 	}
 	return duty.Entry{
-		Duty: d, When: when.Every(time.Minute), On: on, Timeout: time.Minute, Gap: 100 * time.Millisecond,
+		Duty: d, When: when.Every(time.Minute), On: on, Timeout: time.Minute,
 		Retry: duty.Retry{Min: 2 * time.Second, Max: 5 * time.Minute},
 	}
 }
