@@ -49,6 +49,7 @@ every type that reaches an interface, which costs tens of megabytes.
 	agent introspection ─> registration > cell[ContainerInstance] ┘   │    │
 	                                         cell[cluster] <──────────┘    │
 	                                               └────────> nodeconfig ──┴─> /etc/container_config
+	templates ─> cell[References] × 5 ─> parameters ─> SSM, Secrets Manager; cell[Parameters] ─> the same templates
 	config, cell[Instance], cell[cluster] ─> daemonjson ─> cell[Inputs] ─┬─> units ─> restarts of docker, ecs
 	dnf (a job) ─> upgrade ─────────────────────────────> cell[Inputs] ─┘     │
 	blkid, mountinfo ─> volumes ─> cell[Volumes] ─> dockerhold ─> /run/ecsnode/docker-held.json ─> ecsnode ready docker
@@ -123,6 +124,14 @@ compares that with when its process was started.
 The three are different everywhere (facts.ErrAbsent and its siblings). A tag is
 present, absent or unavailable; a default or an empty value stands in for an
 absent one only. Unavailable means waiting with the last good file in place.
+
+# Secrets
+
+A template that reads a secret renders nothing unless its place was said to hold
+one (render.Inputs.Secrets): a file that not everybody reads, and one variable of
+ecs.config. facts.Parameter does not show its value; errors of a rendering that
+read a secret say where they are and not what; plan shows no file that is not for
+everybody.
 
 # Who may set what
 
