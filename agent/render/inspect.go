@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"text/template"
 	"text/template/parse"
 )
 
@@ -33,6 +34,26 @@ func (t *Template) inspect() (err error) {
 		})
 	}
 	return err
+}
+
+// lighten leaves only those functions with the template that it calls: each
+// rendering copies them.
+func (t *Template) lighten() (err error) {
+	called := template.FuncMap{}
+	for _, name := range t.calls {
+		called[name] = every[name]
+	}
+	light := template.New(t.name).Option("missingkey=error").Funcs(called)
+	for _, one := range t.t.Templates() {
+		if one.Tree == nil {
+			continue
+		}
+		if _, err := light.AddParseTree(one.Name(), one.Tree); err != nil {
+			return err
+		}
+	}
+	t.t = light
+	return nil
 }
 
 // wrong says what is wrong with a command as it is written.

@@ -104,6 +104,9 @@ func Parse(name, src string, sample any) (*Template, error) {
 		return nil, err
 	}
 	tmpl.countSteps()
+	if err := tmpl.lighten(); err != nil {
+		return nil, clean(name, err)
+	}
 	first, doubtful, err := tmpl.try(sample)
 	if err != nil {
 		if doubtful {
