@@ -22,7 +22,10 @@ var layers = []struct{ pkg, imports string }{
 
 	{"agent/duty", "agent/cell agent/when"},
 	{"agent/render", "agent/facts"},
+	{"agent/bundle", ""},
+	{"agent/publish", "agent/bundle agent/facts"},
 
+	{"agent/duties/bundle", "agent/bundle agent/duty agent/cell agent/when agent/facts agent/fsx agent/render"},
 	{"agent/duties/*", "agent/duty agent/cell agent/when agent/facts agent/fsx agent/render"},
 	// What host packages share: HTTP, and on it what every AWS client needs.
 	{"agent/host/httpx", "agent/facts agent/fsx"},
