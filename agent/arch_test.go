@@ -22,7 +22,7 @@ var layers = []struct{ pkg, imports string }{
 
 	{"agent/duty", "agent/cell agent/when"},
 	{"agent/render", "agent/facts"},
-	{"agent/bundle", ""},
+	{"agent/bundle", "agent/facts"},
 	{"agent/publish", "agent/bundle agent/facts"},
 
 	{"agent/duties/bundle", "agent/bundle agent/duty agent/cell agent/when agent/facts agent/fsx agent/render"},
@@ -34,7 +34,7 @@ var layers = []struct{ pkg, imports string }{
 	{"agent/status", "agent/duty agent/cell agent/facts agent/fsx"},
 	{"agent/sim", "agent/facts"},
 
-	{"agent/config", "agent/config/strict agent/duties/* agent/when agent/render agent/fsx agent/facts"},
+	{"agent/config", "agent/config/strict agent/duties/* agent/when agent/render agent/fsx agent/facts agent/bundle"},
 
 	// The simulator is never part of the agent: neither the node nor the
 	// ecsnode command may have it.
