@@ -39,9 +39,9 @@ var layers = []struct{ pkg, imports string }{
 	// The simulator is never part of the agent: neither the node nor the
 	// ecsnode command may have it.
 	{"agent/node", "agent/facts agent/cell agent/when agent/fsx agent/duty agent/render agent/duties/* " +
-		"agent/host/* agent/status agent/config agent/config/strict templates"},
+		"agent/host/* agent/status agent/config agent/config/strict agent/bundle agent/publish templates"},
 	{"agent/cmd/ecsnode-sim", "agent/sim agent/facts agent/fsx"},
-	{"agent/cmd/*", "agent/node agent/status agent/config agent/duty agent/facts agent/fsx"},
+	{"agent/cmd/*", "agent/node agent/status agent/config agent/config/strict agent/bundle agent/publish agent/duty agent/facts agent/fsx templates"},
 
 	{"scripts/bench", "agent/sim"},
 	{"scripts/*", ""},
