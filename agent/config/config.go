@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/ecsnode/ecsnode/agent/duties/bundle"
 	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/drain"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
@@ -32,6 +33,7 @@ type Config struct {
 	Cluster      render.Text       `yaml:"cluster" help:"ECS cluster that the node joins, such as '{{ tag \"cluster\" }}'. Unset: what user data wrote into ecs.config counts."`
 	Channel      Channel           `yaml:"channel" help:"Channel of configuration bundles; the instance tag ecsnode:channel overrides it."`
 	Hold         string            `yaml:"hold" help:"Why every duty that changes the node is held; empty, no, false, off or 0: not held. The instance tag ecsnode:hold overrides it."`
+	Bundle       bundle.Config     `yaml:"bundle" help:"Where configuration bundles come from, and whose are trusted."`
 	NodeConfig   nodeconfig.Config `yaml:"node_config" help:"Files in a directory that containers mount to learn where they run."`
 	ECSConfig    ecsconfig.Config  `yaml:"ecs_config" help:"The block of /etc/ecs/ecs.config that ecsnode owns."`
 	Instance     instance.Config   `yaml:"instance" help:"How instance metadata and tags are read."`
@@ -68,6 +70,7 @@ type Boot struct {
 func Default() Config {
 	return Config{
 		Channel:      "stable",
+		Bundle:       bundle.Default(),
 		NodeConfig:   nodeconfig.Default(),
 		ECSConfig:    ecsconfig.Default(),
 		Instance:     instance.Default(),

@@ -213,6 +213,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	}
 	c.ECSConfig.Cluster = c.Cluster
 	c.Files.Shared = c.NodeConfig.Directory
+	c.Bundle.Validate(report("bundle"))
 	c.NodeConfig.Validate(report("node_config"))
 	c.ECSConfig.Validate(report("ecs_config"))
 	c.Instance.Validate(report("instance"))

@@ -137,7 +137,7 @@ func New(opts Options) (*Node, error) {
 		asked:        newAsked(),
 	}
 	n.id, n.bootID = n.machine()
-	if n.hosts, err = newHosts(opts); err != nil {
+	if n.hosts, err = newHosts(opts, nil); err != nil {
 		return nil, err
 	}
 	return n, nil
