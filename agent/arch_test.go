@@ -36,10 +36,12 @@ var layers = []struct{ pkg, imports string }{
 
 	{"agent/config", "agent/config/strict agent/duties/* agent/when agent/render agent/fsx agent/facts agent/bundle"},
 
+	{"agent/migrate", "agent/facts agent/fsx agent/render agent/duties/nodeconfig agent/duties/ecsconfig"},
+
 	// The simulator is never part of the agent: neither the node nor the
 	// ecsnode command may have it.
 	{"agent/node", "agent/facts agent/cell agent/when agent/fsx agent/duty agent/render agent/duties/* " +
-		"agent/host/* agent/status agent/config agent/config/strict agent/bundle agent/publish templates"},
+		"agent/host/* agent/status agent/config agent/config/strict agent/bundle agent/publish agent/migrate templates"},
 	{"agent/cmd/ecsnode-sim", "agent/sim agent/facts agent/fsx"},
 	{"agent/cmd/*", "agent/node agent/status agent/config agent/config/strict agent/bundle agent/publish agent/duty agent/facts agent/fsx templates"},
 

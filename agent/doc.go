@@ -29,6 +29,7 @@ Nothing imports upwards, and nothing of its own layer unless it says so here:
 	   host/* (facts, fsx; clients of AWS also host/httpx and host/awsapi)
 	   status (duty, cell, facts, fsx)   sim (facts)
 	3  config (config/strict, the duties' Config types, when, render, facts, fsx)
+	   migrate (what nodeconfig and ecsconfig read; facts, fsx, render)
 	4  node (all of the above)
 	5  cmd/* (node, status, config, duty, facts, fsx, sim)
 
@@ -151,6 +152,13 @@ change the node (the daemon, boot, apply) holds pass.lock while it does; the
 daemon looks but does not touch until it has it, and says who has. Boot beside a
 daemon that is at work waits for it; apply asks it, by a file in
 /var/lib/ecsnode/requests, and reads the answer from its status.
+
+# The way over from Ansible
+
+Package migrate looks for what runs ansible, writes the draft of a configuration
+and makes the cut-over, which is no duty: it happens once, by hand, and is
+written down with its way back before anything is changed. Package node renders
+for it, on an overlay, what the draft would make. Duties know nothing of it.
 
 # How to add a duty
 
