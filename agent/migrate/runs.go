@@ -1,7 +1,7 @@
 package migrate
 
 import (
-	"io/fs"
+	"cmp"
 	"path"
 	"regexp"
 	"slices"
@@ -144,7 +144,10 @@ func (f *finder) call(args []string, dir string, depth int) verdict {
 	case isOne(name, shells), name == "su", name == "runuser", name == "flock":
 		for i, a := range args[1:] {
 			if strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.HasSuffix(a, "c") && i+2 < len(args) && depth < 3 {
-				return f.judge(args[i+2], dir, depth)
+				if v := f.judge(args[i+2], dir, depth); v.runs || isOne(name, shells) {
+					return v
+				}
+				break // it may be an option of the command that is carried
 			}
 		}
 		if isOne(name, shells) {
@@ -255,10 +258,14 @@ func interpreter(text string) string {
 // read returns the text of a small regular file.
 func (f *finder) read(name string) (text string, ok bool) {
 	info, err := f.files.Stat(name)
-	if err != nil || info.Mode().Type() != 0 && info.Mode().Type() != fs.ModeSymlink || info.Size() > maxScript {
+	if err != nil || info.Size() > maxScript {
 		return "", false
 	}
-	data, err := f.files.ReadFile(name)
+	leads, err := leadsTo(f.files, name, info)
+	if err != nil {
+		return "", false
+	}
+	data, err := f.files.ReadFile(cmp.Or(leads, name))
 	if err != nil || len(data) > maxScript || strings.Contains(string(data), "\x00") {
 		return "", false
 	}

@@ -60,6 +60,7 @@ func TestWhatRunsAnsible(t *testing.T) {
 		"cd /opt/ansible && aws s3 sync s3://b . && ansible-playbook site.yml": {true, ""},
 		"sudo -H -u root ANSIBLE_NOCOWS=1 /opt/venv/bin/ansible-playbook x":    {true, ""},
 		"flock -n /var/lock/ansible.lock ansible-playbook x":                   {true, ""},
+		"flock -n /var/lock/ansible ansible-playbook -c local x":               {true, ""},
 		"/usr/bin/flock -n /tmp/l -c 'ansible-playbook x'":                     {true, ""},
 		"bash -lc \"cd /x; ansible-pull -U y\"":                                {true, ""},
 		"nice -n 19 ionice -c3 timeout 600 ansible-playbook x":                 {true, ""},

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -130,21 +131,27 @@ func (s *scan) list(files fsx.FS, place string) (names []string) {
 	return names
 }
 
+// leadsTo returns where a link leads, as the node sees it, and "" of anything else.
+func leadsTo(files fsx.FS, name string, info fs.FileInfo) (string, error) {
+	if info.Mode().Type() != fs.ModeSymlink {
+		return "", nil
+	}
+	target, err := files.ReadLink(name)
+	if err == nil && !path.IsAbs(target) {
+		target = path.Join(path.Dir(name), target)
+	}
+	return target, err
+}
+
 // open reads a file of a place; leads is where it leads if it is a link.
 func (s *scan) open(f *finder, name string) (text, leads string, info fs.FileInfo, ok bool) {
 	info, err := f.files.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", "", nil, false
-	}
-	if err == nil && info.Mode().Type() == fs.ModeSymlink {
-		leads, err = f.files.ReadLink(name)
-		if !path.IsAbs(leads) {
-			leads = path.Join(path.Dir(name), leads)
-		}
+	if err == nil {
+		leads, err = leadsTo(f.files, name, info)
 	}
 	var data []byte
 	if err == nil {
-		data, err = f.files.ReadFile(name)
+		data, err = f.files.ReadFile(cmp.Or(leads, name))
 	}
 	if errors.Is(err, fs.ErrNotExist) { // a link to nowhere runs nothing
 		return "", "", nil, false
