@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -19,6 +20,14 @@ type NodeTask struct {
 	Revision  string `json:"revision,omitempty"`
 	Service   string `json:"service,omitempty"` // that started it
 	Asked     bool   `json:"-"`                 // ECS said whether there is one
+}
+
+// definition is its task definition as node_tasks takes it.
+func (t NodeTask) definition() string {
+	if t.Revision == "" {
+		return t.Family + "@newest"
+	}
+	return t.Family + ":" + t.Revision
 }
 
 // agents are the programs of which a node runs one, by the last part of an
@@ -88,6 +97,9 @@ func nodeTasks(containers []facts.Container, tasks []facts.Task, known bool) (al
 			i := slices.IndexFunc(tasks, func(o facts.Task) bool { return o.ARN == c.Labels[facts.LabelTaskARN] })
 			if i >= 0 {
 				t.Service = tasks[i].Service()
+				if t.Revision == "" && tasks[i].Revision > 0 {
+					t.Revision = strconv.Itoa(tasks[i].Revision)
+				}
 			}
 		}
 		if taken[t.Name] {

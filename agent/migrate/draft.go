@@ -317,12 +317,8 @@ func (n node) writeTasks(w *writer) {
 				t.Container, t.Image, key(t.Name), t.Name, text(repository(t.Image)+"*"))
 			continue
 		}
-		revision := ":" + t.Revision
-		if t.Revision == "" {
-			revision = "@newest"
-		}
 		w.line(2, "%s:", key(t.Name))
-		w.line(3, "task_definition: %s", text(t.Family+revision))
+		w.line(3, "task_definition: %s", text(t.definition()))
 		switch {
 		case t.Service != "":
 			w.line(3, "mode: service")

@@ -187,9 +187,9 @@ func (r *Report) containers(p *printer) {
 		case t.Family == "":
 			p.row(t.Name, t.Image, "no task of ECS: nobody starts it again after cut-over; see the draft")
 		case t.Service != "":
-			p.row(t.Name, t.Family+":"+t.Revision, "of the service "+t.Service+": told in node_tasks")
+			p.row(t.Name, t.definition(), "of the service "+t.Service+": told in node_tasks")
 		default:
-			p.row(t.Name, t.Family+":"+t.Revision, "adopted as node_tasks")
+			p.row(t.Name, t.definition(), "adopted as node_tasks")
 		}
 	}
 }
@@ -198,12 +198,14 @@ func (r *Report) next(p *printer) {
 	for _, problem := range r.Problems {
 		p.head("Not looked at: %s", problem)
 	}
-	how := "as it was written before, with what was changed in it since"
+	how := "not as it would be written now: what it says counts"
 	switch {
 	case r.Written:
 		how = "written now"
 	case r.Config == r.in.Config:
 		how = "installed"
+	case string(r.use) == r.draft.yaml:
+		how = "written before"
 	}
 	p.head("Configuration: %s, %s.", r.Config, how)
 	if len(r.Literals) > 0 && r.Written {
