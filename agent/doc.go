@@ -59,6 +59,7 @@ every type that reaches an interface, which costs tens of megabytes.
 	cell[Plan] ─> webhook ─> a URL;  cell[Plan] ─> upload ─> S3
 	cell[Config], cell[Instance], cell[string] ─> files ─> any file; restarts of its units, or cell[Inputs] ─> units
 	Docker, ECS agent ─> nodetasks ─> ECS StartTask, cell[[]NodeTask] ─> readiness ─> ECS PutAttributes
+	cron, rc.local, node.config ─> ecsnode migrate ─> ecsnode.yaml, /var/lib/ecsnode/migrate
 	every pass ─> Record ─> board ─> /run/ecsnode/status.json ─> ecsnode status, sd_notify
 	what has Identity, once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity
 

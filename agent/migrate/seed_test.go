@@ -407,3 +407,50 @@ func TestATimeIsAsItWas(t *testing.T) {
 		t.Errorf("the seed has no times of its own: %v, %v", e, err)
 	}
 }
+
+func TestWhatComesAfterACutOverIsCutTooAndGivenBack(t *testing.T) {
+	t.Parallel()
+	disk := seeded(t)
+	if _, err := lookAt(t, disk).CutOver(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	const text = "* * * * * root ansible-pull -U git://late\n"
+	if _, err := disk.WriteFile("/etc/cron.d/late", []byte(text), fsx.How{}); err != nil {
+		t.Fatal(err)
+	}
+	names, err := lookAt(t, disk).CutOver(t.Context(), nil)
+	if err != nil || !slices.Equal(names, []string{"/etc/cron.d/late"}) {
+		t.Fatalf("%q, %v", names, err)
+	}
+	if _, err := disk.WriteFile("/etc/cron.d/ansible", []byte(text), fsx.How{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lookAt(t, disk).CutOver(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "/etc/cron.d/ansible was changed since by others") {
+		t.Errorf("a file that was cut before: %v", err)
+	}
+	if _, err := Undo(t.Context(), disk, nil, true); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := disk.ReadFile("/etc/cron.d/late"); err != nil || string(data) != text {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+func TestWhatRunsAnsibleNow(t *testing.T) {
+	t.Parallel()
+	disk := tree(t, map[string]string{
+		"/proc/1/cmdline":    "/sbin/init\x00",
+		"/proc/20/cmdline":   "/usr/bin/python3\x00/usr/bin/ansible-playbook\x00-e\x00token=hunter2\x00x.yml\x00",
+		"/proc/21/cmdline":   "vim\x00/etc/ansible\x00",
+		"/proc/22/cmdline":   "ecsnode\x00migrate\x00",
+		"/proc/self/cmdline": "ansible-playbook\x00",
+	})
+	if got := Running(disk); !slices.Equal(got, []string{"pid 20: ansible-playbook -e token=(hidden) x.yml"}) {
+		t.Errorf("%q", got)
+	}
+	r := lookAt(t, disk)
+	r.Compare(Trial{})
+	if len(r.Refusals) != 1 || !strings.Contains(r.Refusals[0], "ansible runs now (pid 20") {
+		t.Errorf("%q", r.Refusals)
+	}
+}
