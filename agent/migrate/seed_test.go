@@ -445,7 +445,7 @@ func TestWhatRunsAnsibleNow(t *testing.T) {
 		"/proc/22/cmdline":   "ecsnode\x00migrate\x00",
 		"/proc/self/cmdline": "ansible-playbook\x00",
 	})
-	if got := Running(disk); !slices.Equal(got, []string{"pid 20: ansible-playbook -e token=(hidden) x.yml"}) {
+	if got := Running(disk); !slices.Equal(got, []string{"pid 20: /usr/bin/ansible-playbook -e token=(hidden) x.yml"}) {
 		t.Errorf("%q", got)
 	}
 	r := lookAt(t, disk)
