@@ -269,6 +269,7 @@ func (r *Report) WriteDraft() error {
 type Trial struct {
 	Problems   []string // of the draft: it does not count
 	NodeConfig []byte
+	NotForAll  bool   // it may hold secrets
 	Undone     string // why there is none
 	ECSConfig  []byte
 }
@@ -278,7 +279,7 @@ func (r *Report) Compare(t Trial) {
 	for _, p := range t.Problems {
 		r.Refusals = append(r.Refusals, "the draft has a problem: "+p)
 	}
-	r.Node.Undone = t.Undone
+	r.Node.Undone, r.hide = t.Undone, r.hide || t.NotForAll
 	if t.Undone == "" && len(t.Problems) == 0 {
 		r.compareNodeConfig(t.NodeConfig)
 	}

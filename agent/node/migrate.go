@@ -97,7 +97,7 @@ func (n *Node) lookAtContainers(ctx context.Context, in *migrate.Inputs, registr
 }
 
 // tried are the duties that tell what the node is and write what it is told.
-var tried = []string{configName, "instance", "registration", "ecsconfig", "nodeconfig"}
+var tried = []string{configName, "instance", "parameters", "registration", "ecsconfig", "nodeconfig"}
 
 // dryPass makes a pass of these on an overlay, and returns how they stand.
 func (n *Node) dryPass(ctx context.Context, files *fsx.Overlay) []duty.Record {
@@ -131,6 +131,9 @@ func (n *Node) try(ctx context.Context, r *migrate.Report, in migrate.Inputs) (t
 	}
 	if t.NodeConfig, err = files.ReadFile(in.NodeConfig); err != nil && t.Undone == "" {
 		t.Undone = err.Error()
+	}
+	if info, err := files.Stat(in.NodeConfig); err == nil {
+		t.NotForAll = secretive(info.Mode())
 	}
 	t.ECSConfig, _ = files.ReadFile(in.ECSConfig)
 	return t, nil

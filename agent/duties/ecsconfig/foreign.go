@@ -33,9 +33,9 @@ func Outside(file []byte) ([]Foreign, error) {
 		switch {
 		case checkWritable(a.value) != nil:
 			f.Setting, f.Why = "", checkWritable(a.value).Error()
-		case f.Setting != "":
 		case IsSecret(a.key):
-			f.Why = "it may be a secret, which has no place in ecsnode.yaml"
+			f.Setting, f.Why = "", "it may be a secret, which has no place in ecsnode.yaml"
+		case f.Setting != "":
 		case err != nil:
 			f.Why = fmt.Sprintf("%s is no variable that ecs_config sets", a.key)
 		default:

@@ -91,8 +91,7 @@ within 30 joined web
 within 10 on test -e /run/rc-local-ran
 not on test -e /run/ansible-ran
 
-was_not() { not on ecsnode migrate --undo; }
-was_not # ecsnode runs
+not on ecsnode migrate --undo # ecsnode runs
 on systemctl stop ecsnode.service
 on ecsnode migrate --undo
 [[ $(all) == "$was" ]]
