@@ -187,7 +187,7 @@ func (r *run) secretOf(name string, key ...string) (string, error) {
 // file returns the content of a file that came with the configuration.
 func (r *run) file(name string) (string, error) {
 	if !fs.ValidPath(name) || name == "." {
-		return "", fmt.Errorf("file %q: expected a name below the directory of files, without ..", name)
+		return "", fmt.Errorf("file %q: expected a name below the directory of files, without dots that climb", name)
 	}
 	if r.trial {
 		return "x", nil
