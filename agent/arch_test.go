@@ -21,8 +21,11 @@ var layers = []struct{ pkg, imports string }{
 	{"agent/config/strict", ""},
 
 	{"agent/duty", "agent/cell agent/when"},
-	{"agent/render", "agent/facts"},
+	{"agent/render", "agent/cell agent/facts"},
+	{"agent/bundle", "agent/facts"},
+	{"agent/publish", "agent/bundle agent/facts"},
 
+	{"agent/duties/bundle", "agent/bundle agent/duty agent/cell agent/when agent/facts agent/fsx agent/render"},
 	{"agent/duties/*", "agent/duty agent/cell agent/when agent/facts agent/fsx agent/render"},
 	// What host packages share: HTTP, and on it what every AWS client needs.
 	{"agent/host/httpx", "agent/facts agent/fsx"},
@@ -31,14 +34,16 @@ var layers = []struct{ pkg, imports string }{
 	{"agent/status", "agent/duty agent/cell agent/facts agent/fsx"},
 	{"agent/sim", "agent/facts"},
 
-	{"agent/config", "agent/config/strict agent/duties/* agent/when agent/render agent/fsx agent/facts"},
+	{"agent/config", "agent/config/strict agent/duties/* agent/when agent/render agent/fsx agent/facts agent/bundle"},
+
+	{"agent/migrate", "agent/facts agent/fsx agent/render agent/duties/nodeconfig agent/duties/ecsconfig"},
 
 	// The simulator is never part of the agent: neither the node nor the
 	// ecsnode command may have it.
 	{"agent/node", "agent/facts agent/cell agent/when agent/fsx agent/duty agent/render agent/duties/* " +
-		"agent/host/* agent/status agent/config agent/config/strict templates"},
+		"agent/host/* agent/status agent/config agent/config/strict agent/bundle agent/publish agent/migrate templates"},
 	{"agent/cmd/ecsnode-sim", "agent/sim agent/facts agent/fsx"},
-	{"agent/cmd/*", "agent/node agent/status agent/config agent/duty agent/facts agent/fsx"},
+	{"agent/cmd/*", "agent/node agent/status agent/config agent/config/strict agent/bundle agent/publish agent/duty agent/facts agent/fsx templates"},
 
 	{"scripts/bench", "agent/sim"},
 	{"scripts/*", ""},

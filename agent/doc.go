@@ -24,11 +24,12 @@ directory enforces what is said here about layers.
 Nothing imports upwards, and nothing of its own layer unless it says so here:
 
 	0  facts cell when fsx templates config/strict
-	1  duty (cell, when)   render (facts)
+	1  duty (cell, when)   render (cell, facts)
 	2  duties/* (duty, cell, when, facts, fsx, render)
 	   host/* (facts, fsx; clients of AWS also host/httpx and host/awsapi)
 	   status (duty, cell, facts, fsx)   sim (facts)
 	3  config (config/strict, the duties' Config types, when, render, facts, fsx)
+	   migrate (what nodeconfig and ecsconfig read; facts, fsx, render)
 	4  node (all of the above)
 	5  cmd/* (node, status, config, duty, facts, fsx, sim)
 
@@ -49,6 +50,7 @@ every type that reaches an interface, which costs tens of megabytes.
 	agent introspection ─> registration > cell[ContainerInstance] ┘   │    │
 	                                         cell[cluster] <──────────┘    │
 	                                               └────────> nodeconfig ──┴─> /etc/container_config
+	templates ─> cell[References] × 5 ─> parameters ─> SSM, Secrets Manager; cell[Parameters] ─> the same templates
 	config, cell[Instance], cell[cluster] ─> daemonjson ─> cell[Inputs] ─┬─> units ─> restarts of docker, ecs
 	dnf (a job) ─> upgrade ─────────────────────────────> cell[Inputs] ─┘     │
 	blkid, mountinfo ─> volumes ─> cell[Volumes] ─> dockerhold ─> /run/ecsnode/docker-held.json ─> ecsnode ready docker
@@ -58,6 +60,7 @@ every type that reaches an interface, which costs tens of megabytes.
 	cell[Config], cell[Instance], cell[string] ─> files ─> any file; restarts of its units, or cell[Inputs] ─> units
 	Docker, ECS agent ─> nodetasks ─> ECS StartTask, cell[[]NodeTask] ─> readiness ─> ECS PutAttributes
 	cron, the clock, requests, S3 leases ─> schedules ─> jobs, ECS StartTask, cell[[]Schedule] ─> status;  its file ─> drain
+	cron, rc.local, node.config ─> ecsnode migrate ─> ecsnode.yaml, /var/lib/ecsnode/migrate
 	every pass ─> Record ─> board ─> /run/ecsnode/status.json ─> ecsnode status, sd_notify
 	what has Identity, once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity
 
@@ -137,6 +140,14 @@ The three are different everywhere (facts.ErrAbsent and its siblings). A tag is
 present, absent or unavailable; a default or an empty value stands in for an
 absent one only. Unavailable means waiting with the last good file in place.
 
+# Secrets
+
+A template that reads a secret renders nothing unless its place was said to hold
+one (render.Inputs.Secrets): a file that not everybody reads, and one variable of
+ecs.config. facts.Parameter does not show its value; errors of a rendering that
+read a secret say where they are and not what; plan shows no file that is not for
+everybody.
+
 # Who may set what
 
 Settings come from files that root writes: defaults < ecsnode.yaml < conf.d. A
@@ -155,6 +166,13 @@ change the node (the daemon, boot, apply) holds pass.lock while it does; the
 daemon looks but does not touch until it has it, and says who has. Boot beside a
 daemon that is at work waits for it; apply asks it, by a file in
 /var/lib/ecsnode/requests, and reads the answer from its status.
+
+# The way over from Ansible
+
+Package migrate looks for what runs ansible, writes the draft of a configuration
+and makes the cut-over, which is no duty: it happens once, by hand, and is
+written down with its way back before anything is changed. Package node renders
+for it, on an overlay, what the draft would make. Duties know nothing of it.
 
 # How to add a duty
 

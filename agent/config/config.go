@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/ecsnode/ecsnode/agent/duties/bundle"
 	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/drain"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
@@ -16,6 +17,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
 	"github.com/ecsnode/ecsnode/agent/duties/notice"
+	"github.com/ecsnode/ecsnode/agent/duties/parameters"
 	"github.com/ecsnode/ecsnode/agent/duties/readiness"
 	"github.com/ecsnode/ecsnode/agent/duties/schedules"
 	"github.com/ecsnode/ecsnode/agent/duties/services"
@@ -32,6 +34,7 @@ type Config struct {
 	Cluster      render.Text       `yaml:"cluster" help:"ECS cluster that the node joins, such as '{{ tag \"cluster\" }}'. Unset: what user data wrote into ecs.config counts."`
 	Channel      Channel           `yaml:"channel" help:"Channel of configuration bundles; the instance tag ecsnode:channel overrides it."`
 	Hold         string            `yaml:"hold" help:"Why every duty that changes the node is held; empty, no, false, off or 0: not held. The instance tag ecsnode:hold overrides it."`
+	Bundle       bundle.Config     `yaml:"bundle" help:"Where configuration bundles come from, and whose are trusted."`
 	NodeConfig   nodeconfig.Config `yaml:"node_config" help:"Files in a directory that containers mount to learn where they run."`
 	ECSConfig    ecsconfig.Config  `yaml:"ecs_config" help:"The block of /etc/ecs/ecs.config that ecsnode owns."`
 	Instance     instance.Config   `yaml:"instance" help:"How instance metadata and tags are read."`
@@ -39,6 +42,7 @@ type Config struct {
 	Volumes      volumes.Config    `yaml:"volumes" help:"Extra EBS volumes by name, mounted before Docker starts."`
 	DaemonJSON   daemonjson.Config `yaml:"daemon_json" help:"Keys of Docker's daemon.json that ecsnode keeps."`
 	Upgrade      upgrade.Config    `yaml:"upgrade" help:"Packages that are upgraded at boot, before the ECS agent starts."`
+	Parameters   parameters.Config `yaml:"parameters" help:"Parameters of Parameter Store and secrets of Secrets Manager that templates ask for."`
 	Guard        guard.Config      `yaml:"guard" help:"Keeps containers from instance metadata and the role of the instance."`
 	Units        units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
 	Interruption notice.Config     `yaml:"interruption" help:"Which news of the node's end is asked for, and what is done about it."`
@@ -68,6 +72,7 @@ type Boot struct {
 func Default() Config {
 	return Config{
 		Channel:      "stable",
+		Bundle:       bundle.Default(),
 		NodeConfig:   nodeconfig.Default(),
 		ECSConfig:    ecsconfig.Default(),
 		Instance:     instance.Default(),
@@ -75,6 +80,7 @@ func Default() Config {
 		Volumes:      volumes.Default(),
 		DaemonJSON:   daemonjson.Default(),
 		Upgrade:      upgrade.Default(),
+		Parameters:   parameters.Default(),
 		Guard:        guard.Default(),
 		Units:        units.Default(),
 		Interruption: notice.Default(),

@@ -212,12 +212,15 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 		}
 	}
 	c.ECSConfig.Cluster = c.Cluster
+	c.Files.Shared = c.NodeConfig.Directory
+	c.Bundle.Validate(report("bundle"))
 	c.NodeConfig.Validate(report("node_config"))
 	c.ECSConfig.Validate(report("ecs_config"))
 	c.Instance.Validate(report("instance"))
 	c.Volumes.Validate(report("volumes"))
 	c.DaemonJSON.Validate(report("daemon_json"))
 	c.Upgrade.Validate(report("upgrade"))
+	c.Parameters.Validate(report("parameters"))
 	c.Guard.Validate(report("guard"))
 	c.Interruption.Validate(report("interruption"))
 	c.Drain.Validate(report("drain"))
@@ -226,6 +229,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.NodeTasks.Validate(report("node_tasks"))
 	c.Schedules.Validate(report("schedules"))
 	root := report("")
+	misplaced(c, root)
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {
 		root("cluster", problem)
 	}

@@ -63,6 +63,10 @@ type FS interface {
 	// Chmod gives an existing regular file or directory exactly this mode.
 	Chmod(name string, perm fs.FileMode) (changed bool, err error)
 
+	// Chown gives an existing regular file or directory this owner, and leaves
+	// its mode as it is.
+	Chown(name string, owner Owner) (changed bool, err error)
+
 	// Symlink makes name a symbolic link to target, in one step. Another link
 	// there is replaced; anything else in the way is [ErrNotRegular] and left
 	// alone. Its directory must exist, and what it leads to need not.

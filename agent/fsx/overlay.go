@@ -220,10 +220,26 @@ func (o *Overlay) Chmod(name string, perm fs.FileMode) (changed bool, err error)
 	return changed, fail(o.root, "set the mode of", name, err)
 }
 
+// Chown implements [FS].
+func (o *Overlay) Chown(name string, owner Owner) (changed bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	name, err = cleanTarget(name)
+	if err == nil {
+		changed, err = o.become(name, func(have attrs) attrs { return attrs{have.mode, owner.or(have.owner)} })
+	}
+	return changed, fail(o.root, "set the owner of", name, err)
+}
+
 func (o *Overlay) chmod(name string, perm fs.FileMode) (changed bool, err error) {
 	if err := checkPerm(perm); err != nil {
 		return false, err
 	}
+	return o.become(name, func(have attrs) attrs { return attrs{perm, have.owner} })
+}
+
+// become sets the attributes of what is there.
+func (o *Overlay) become(name string, want func(have attrs) attrs) (changed bool, err error) {
 	resolved, info, err := o.lookAt(name, hasMode)
 	if err != nil {
 		return false, err
@@ -232,10 +248,10 @@ func (o *Overlay) chmod(name string, perm fs.FileMode) (changed bool, err error)
 		return false, syscall.ENOENT
 	}
 	after := o.current(resolved)
-	if after.mode == perm {
+	if after.attrs == want(after.attrs) {
 		return false, nil
 	}
-	after.mode = perm
+	after.attrs = want(after.attrs)
 	o.stage(resolved, after)
 	return true, nil
 }

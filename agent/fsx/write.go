@@ -57,10 +57,24 @@ func (d *Disk) Chmod(name string, perm fs.FileMode) (changed bool, err error) {
 	return changed, fail(d.root, "set the mode of", name, err)
 }
 
+// Chown implements [FS].
+func (d *Disk) Chown(name string, owner Owner) (changed bool, err error) {
+	name, err = cleanTarget(name)
+	if err == nil {
+		changed, err = d.become(name, func(have attrs) attrs { return attrs{have.mode, owner.or(have.owner)} })
+	}
+	return changed, fail(d.root, "set the owner of", name, err)
+}
+
 func (d *Disk) chmod(name string, perm fs.FileMode) (changed bool, err error) {
 	if err := checkPerm(perm); err != nil {
 		return false, err
 	}
+	return d.become(name, func(have attrs) attrs { return attrs{perm, have.owner} })
+}
+
+// become sets the attributes of what is there.
+func (d *Disk) become(name string, want func(have attrs) attrs) (changed bool, err error) {
 	dir, base, err := d.openParent(name)
 	if err != nil {
 		return false, err
@@ -74,11 +88,10 @@ func (d *Disk) chmod(name string, perm fs.FileMode) (changed bool, err error) {
 		return false, syscall.ENOENT
 	}
 	have := attrsOf(info)
-	want := attrs{mode: perm, owner: have.owner}
-	if have == want {
+	if have == want(have) {
 		return false, nil
 	}
-	return setAttrs(dir, base, have, want, false)
+	return setAttrs(dir, base, have, want(have), false)
 }
 
 // hasMode tells whether a file of this kind is one whose mode Chmod sets.

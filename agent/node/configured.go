@@ -25,8 +25,9 @@ func (n *Node) configured(p phase, disk fsx.FS, out outside) []duty.Entry {
 		Duty: &files.Duty{
 			FS: disk, ID: n.id, Config: n.filesConfig(), Instance: n.instance, Cluster: n.cluster, Whole: n.wholeConfig(),
 			Manager: manager, Inputs: n.fileInputs, Now: p != serving, Dry: out.dry || n.scratch(),
+			Supply: n.supply("files", disk),
 		},
-		When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster},
+		When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster, n.parameters},
 		Timeout: 3 * min, Gap: 100 * time.Millisecond, Retry: duty.Retry{Min: 5 * sec, Max: 5 * min}, Changes: true,
 	}}
 	if n.scratch() {
@@ -43,7 +44,11 @@ func (n *Node) servicesConfig() cell.Reader[services.Config] {
 }
 
 func (n *Node) filesConfig() cell.Reader[files.Config] {
-	return cell.View(n.config, func(e *effective) files.Config { return e.Files })
+	return cell.View(n.config, func(e *effective) files.Config {
+		c := e.Files
+		c.Shared = e.NodeConfig.Directory
+		return c
+	})
 }
 
 // noUnits is the service manager of a node in a directory.

@@ -40,6 +40,7 @@ func (n *Node) Early(ctx context.Context) error {
 		},
 		{Duty: configDuty{n, n.disk}, Timeout: 10 * time.Second},
 		{Duty: requestsDuty{n, n.disk, func(bool) {}}, Timeout: 5 * time.Second},
+		n.parametersDuty(n.disk, true),
 	}
 	// What fails here does so again in boot, which says it.
 	silent := &duty.Engine{ID: n.id, Log: slog.New(slog.DiscardHandler)}

@@ -16,6 +16,8 @@ import (
 	"github.com/ecsnode/ecsnode/agent/host/introspection"
 	"github.com/ecsnode/ecsnode/agent/host/logind"
 	"github.com/ecsnode/ecsnode/agent/host/s3"
+	"github.com/ecsnode/ecsnode/agent/host/secretsmanager"
+	"github.com/ecsnode/ecsnode/agent/host/ssm"
 	"github.com/ecsnode/ecsnode/agent/host/systemd"
 	"github.com/ecsnode/ecsnode/agent/host/webhook"
 )
@@ -28,6 +30,8 @@ type hosts struct {
 
 	autoscaling *autoscaling.Client
 	s3          *s3.Client
+	ssm         *ssm.Client
+	secrets     *secretsmanager.Client
 	webhook     *webhook.Client
 
 	// Of the machine. They connect when they are asked.
@@ -42,11 +46,12 @@ type unitWatcher interface {
 	Watch(ctx context.Context, changed func(), names ...string) error
 }
 
-// newHosts builds the clients. Of the environment it takes what the AWS SDKs
+// newHosts builds the clients; with nil for keys they are the instance role's. Of the environment it takes what the AWS SDKs
 // name so: AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_ENDPOINT_URL with _EC2, _ECS,
-// _AUTO_SCALING and _S3, and AWS_CA_BUNDLE, which is a file of this host whatever the root.
+// _AUTO_SCALING, _S3, _SSM and _SECRETS_MANAGER, and AWS_CA_BUNDLE, which is a
+// file of this host whatever the root.
 // https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html
-func newHosts(o Options) (hosts, error) {
+func newHosts(o Options, keys *awsapi.Keys) (hosts, error) {
 	metadata := imds.New(imds.Options{Dial: o.Dial, Endpoint: o.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT")})
 	var roots []byte
 	if bundle := o.Getenv("AWS_CA_BUNDLE"); bundle != "" {
@@ -55,7 +60,7 @@ func newHosts(o Options) (hosts, error) {
 			return hosts{}, fmt.Errorf("cannot read AWS_CA_BUNDLE: %w", err)
 		}
 	}
-	api, err := awsapi.Config(awsapi.Options{Metadata: metadata, Dial: o.Dial, ExtraRoots: roots})
+	api, err := awsapi.Config(awsapi.Options{Metadata: metadata, Keys: keys, Dial: o.Dial, ExtraRoots: roots})
 	if err != nil {
 		return hosts{}, err
 	}
@@ -74,6 +79,8 @@ func newHosts(o Options) (hosts, error) {
 
 		autoscaling: autoscaling.New(api, endpoint("AUTO_SCALING")),
 		s3:          s3.New(api, endpoint("S3")),
+		ssm:         ssm.New(api, endpoint("SSM")),
+		secrets:     secretsmanager.New(api, endpoint("SECRETS_MANAGER")),
 		webhook:     webhook.New(webhook.Options{Dial: o.Dial}),
 
 		manager: services, units: services, docker: engine, logind: logind.New(logind.Options{}),

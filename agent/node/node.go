@@ -83,6 +83,8 @@ type Node struct {
 	drained      *cell.Cell[string]
 	nodeTasks    *cell.Cell[[]facts.NodeTask]
 	schedules    *cell.Cell[[]facts.Schedule]
+	parameters   *cell.Cell[facts.Parameters]
+	asked        map[string]*cell.Cell[facts.References] // by duty
 
 	hosts  hosts
 	notify notifier
@@ -137,9 +139,11 @@ func New(opts Options) (*Node, error) {
 		drained:      cell.Comparable[string](),
 		nodeTasks:    cell.New(slices.Equal[[]facts.NodeTask]),
 		schedules:    cell.New(sameSchedules),
+		parameters:   cell.New(facts.Parameters.Equal),
+		asked:        newAsked(),
 	}
 	n.id, n.bootID = n.machine()
-	if n.hosts, err = newHosts(opts); err != nil {
+	if n.hosts, err = newHosts(opts, nil); err != nil {
 		return nil, err
 	}
 	return n, nil

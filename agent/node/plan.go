@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,7 +16,9 @@ import (
 
 	"github.com/aymanbagabas/go-udiff"
 
+	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/status"
@@ -39,30 +43,63 @@ func (n *Node) Plan(ctx context.Context) *Plan {
 	s := n.newShift(applying, files, out, "", "plan")
 	asked := time.Now()
 	_ = s.engine.Pass(ctx, s.table) // the records say it
-	p := &Plan{Calls: calls.calls, Records: since(s.board.Records(), asked)}
+	p := &Plan{Records: since(s.board.Records(), asked)}
 	for _, c := range files.Changes() {
-		if ownState(c.Name) {
-			continue
+		if !ownState(c.Name) {
+			p.Files = append(p.Files, n.shown(c))
 		}
-		c.Before, c.After = n.forPeople(c.Name, c.Before), n.forPeople(c.Name, c.After)
-		if secretive(c.ModeBefore) || secretive(c.ModeAfter) {
-			c.Before, c.After = hidden(c.Before), hidden(c.After)
+	}
+	for _, call := range calls.calls {
+		if unit, is := strings.CutPrefix(call, "restart "); is {
+			call += n.why(unit, p.Files)
 		}
-		p.Files = append(p.Files, c)
+		p.Calls = append(p.Calls, call)
 	}
 	return p
+}
+
+// why says which of the changes a unit is restarted for, as far as they are
+// changes of files.
+func (n *Node) why(unit string, changes []fsx.Change) string {
+	c, ok := n.config.Get()
+	if !ok {
+		return ""
+	}
+	var names []string
+	for _, change := range changes {
+		f := c.Files.Items[change.Name]
+		if slices.Contains(f.Restart, unit) || unit == units.Docker && change.Name == daemonjson.File {
+			names = append(names, change.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return ", which reads " + strings.Join(names, ", ")
+}
+
+// shown is a change as people may see it.
+func (n *Node) shown(c fsx.Change) fsx.Change {
+	before, after := n.forPeople(c.Name, c.Before), n.forPeople(c.Name, c.After)
+	if (secretive(c.ModeBefore) || secretive(c.ModeAfter)) && !n.isECSConfig(c.Name) {
+		before, after = hidden(c.Before), hidden(c.After)
+	}
+	if bytes.Equal(before, after) && !bytes.Equal(c.Before, c.After) {
+		after = append(after, "(what is not shown differs)\n"...)
+	}
+	c.Before, c.After = before, after
+	return c
 }
 
 // secretive reports whether a file is not for everybody.
 func secretive(mode fs.FileMode) bool { return mode != 0 && mode.IsRegular() && mode.Perm()&0o004 == 0 }
 
-// hidden tells one content from another and nothing else.
+// hidden is the place of a content that is not for everybody.
 func hidden(content []byte) []byte {
 	if content == nil {
 		return nil
 	}
-	sum := sha256.Sum256(content)
-	return fmt.Appendf(nil, "(not shown: %d bytes, SHA-256 %x...)\n", len(content), sum[:4])
+	return fmt.Appendf(nil, "(not shown: %d bytes)\n", len(content))
 }
 
 func ownState(name string) bool {
@@ -74,28 +111,90 @@ func under(name, dir string) bool { return name == dir || strings.HasPrefix(name
 // Diff writes the plan as a unified diff of the node's files, then the calls.
 func (p *Plan) Diff(w io.Writer) {
 	for _, c := range p.Files {
-		switch {
-		case (c.ModeBefore | c.ModeAfter).IsDir():
-			fmt.Fprintf(w, "directory %s %s\n", c.Name, modes(c))
-			continue
-		case (c.ModeBefore|c.ModeAfter)&fs.ModeSymlink != 0:
-			fmt.Fprintf(w, "link %s %s\n", c.Name, leads(c))
-			continue
-		case c.Existed && !c.Removed && c.ModeBefore != c.ModeAfter:
-			fmt.Fprintf(w, "file %s %s\n", c.Name, modes(c))
+		if line := attributes(c); line != "" {
+			fmt.Fprintln(w, line)
 		}
-		before, after := "a"+c.Name, "b"+c.Name
-		if !c.Existed {
-			before = "/dev/null"
-		}
-		if c.Removed {
-			after = "/dev/null"
-		}
-		fmt.Fprint(w, udiff.Unified(before, after, string(c.Before), string(c.After)))
+		fmt.Fprint(w, diff(c))
 	}
 	for _, call := range p.Calls {
 		fmt.Fprintf(w, "call %s\n", call)
 	}
+}
+
+// attributes says what changes of a name beside the content of a file, or "".
+func attributes(c fsx.Change) string {
+	switch kind(c) {
+	case "directory":
+		return "directory " + c.Name + " " + modes(c)
+	case "link":
+		return "link " + c.Name + " " + leads(c)
+	}
+	if c.Existed && !c.Removed && (c.ModeBefore != c.ModeAfter || c.OwnerBefore != c.OwnerAfter) {
+		return "file " + c.Name + " " + modes(c)
+	}
+	return ""
+}
+
+func kind(c fsx.Change) string {
+	switch {
+	case (c.ModeBefore | c.ModeAfter).IsDir():
+		return "directory"
+	case (c.ModeBefore|c.ModeAfter)&fs.ModeSymlink != 0:
+		return "link"
+	}
+	return "file"
+}
+
+// diff is a unified diff of the content of a file.
+func diff(c fsx.Change) string {
+	if kind(c) != "file" {
+		return ""
+	}
+	before, after := "a"+c.Name, "b"+c.Name
+	if !c.Existed {
+		before = "/dev/null"
+	}
+	if c.Removed {
+		after = "/dev/null"
+	}
+	return udiff.Unified(before, after, string(c.Before), string(c.After))
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p *Plan) MarshalJSON() ([]byte, error) {
+	type change struct {
+		Path   string `json:"path"`
+		Kind   string `json:"kind"`   // file, directory or link
+		Change string `json:"change"` // made, changed or removed
+		Says   string `json:"says,omitempty"`
+		Diff   string `json:"diff,omitempty"`
+	}
+	type stand struct {
+		Duty     string   `json:"duty"`
+		State    string   `json:"state"`
+		Changes  bool     `json:"changes"` // it would change the node
+		Says     string   `json:"says,omitempty"`
+		Warnings []string `json:"warnings,omitempty"`
+	}
+	plan := struct {
+		Files  []change `json:"files"`
+		Calls  []string `json:"calls"`
+		Duties []stand  `json:"duties"`
+	}{[]change{}, append([]string{}, p.Calls...), []stand{}}
+	for _, c := range p.Files {
+		what := "changed"
+		switch {
+		case !c.Existed:
+			what = "made"
+		case c.Removed:
+			what = "removed"
+		}
+		plan.Files = append(plan.Files, change{c.Name, kind(c), what, attributes(c), diff(c)})
+	}
+	for _, r := range p.Records {
+		plan.Duties = append(plan.Duties, stand{r.Name, string(r.State), r.Changed, cmp.Or(r.Err, r.Summary), r.Warnings})
+	}
+	return json.Marshal(plan)
 }
 
 // leads says where a link leads, and led.
@@ -118,16 +217,28 @@ func modes(c fsx.Change) string {
 	case !c.Existed:
 		return fmt.Sprintf("made with mode %04o", c.ModeAfter.Perm())
 	}
-	return fmt.Sprintf("mode %04o -> %04o", c.ModeBefore.Perm(), c.ModeAfter.Perm())
+	var says []string
+	if c.ModeBefore != c.ModeAfter {
+		says = append(says, fmt.Sprintf("mode %04o -> %04o", c.ModeBefore.Perm(), c.ModeAfter.Perm()))
+	}
+	if b, a := c.OwnerBefore, c.OwnerAfter; b != a {
+		says = append(says, fmt.Sprintf("owner %d:%d -> %d:%d", b.UID, b.GID, a.UID, a.GID))
+	}
+	return strings.Join(says, ", ")
 }
 
 // forPeople is the content of a file without secrets: of what ecsnode shares
 // with others, only its own part is shown.
 func (n *Node) forPeople(name string, content []byte) []byte {
-	if c, ok := n.config.Get(); ok && name == c.ECSConfig.Path {
+	if content != nil && n.isECSConfig(name) {
 		return []byte(ecsconfig.Redact(string(content)))
 	}
 	return content
+}
+
+func (n *Node) isECSConfig(name string) bool {
+	c, ok := n.config.Get()
+	return ok && name == c.ECSConfig.Path
 }
 
 // Rendered is one file as a pass would leave it.

@@ -59,6 +59,7 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 			Timeout: 20 * sec, Gap: sec, Retry: duty.Retry{Max: min}, Core: true,
 		},
 	}
+	sources = append(sources, n.parametersDuty(files, false))
 	if p == serving {
 		sources = append(sources, n.leaving(files, out)...)
 	}
@@ -74,15 +75,17 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 		{
 			Duty: &ecsconfig.Duty{
 				FS: files, Config: n.ecsConfig(), Instance: n.instance, Registration: n.registration, ECS: out.ecs, Cluster: n.cluster,
+				Supply: n.supply(ecsconfig.Name, files),
 			},
-			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.registration},
+			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.registration, n.parameters},
 			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true, Core: true,
 		},
 		{
 			Duty: &nodeconfig.Duty{
 				FS: files, Config: n.nodeConfig(), Instance: n.instance, Cluster: n.cluster, BuiltIn: templates.NodeConfig(),
+				Supply: n.supply("nodeconfig", files),
 			},
-			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster},
+			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster, n.parameters},
 			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Identity: true, Changes: true, Core: true,
 		},
 		{
@@ -128,9 +131,9 @@ func (n *Node) beforeDocker(files fsx.FS, out outside) []duty.Entry {
 		{
 			Duty: &daemonjson.Duty{
 				FS: files, Config: n.daemonJSONConfig(), Instance: n.instance, Cluster: n.cluster,
-				Manager: out.manager, Validator: docker.Dockerd{}, Inputs: n.daemonJSON,
+				Manager: out.manager, Validator: docker.Dockerd{}, Inputs: n.daemonJSON, Supply: n.supply("daemonjson", files),
 			},
-			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster},
+			When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster, n.parameters},
 			Timeout: 20 * sec, Retry: duty.Retry{Max: min}, Changes: true,
 		},
 	}

@@ -28,9 +28,10 @@ func (n *Node) working(p phase, files fsx.FS, out outside) (table []duty.Entry) 
 			Duty: &nodetasks.Duty{
 				FS: files, ID: n.id, Config: n.nodeTasksConfig(), Instance: n.instance, Cluster: n.cluster, Registration: n.registration,
 				Drains: drains, Whole: n.wholeConfig(), ECS: out.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, Tasks: n.nodeTasks,
+				Supply: n.supply("nodetasks", files),
 			},
 			When:   when.Every(min),
-			On:     []cell.Waker{n.config, n.instance, n.registration, n.cluster, drains},
+			On:     []cell.Waker{n.config, n.instance, n.registration, n.cluster, n.parameters, drains},
 			Stream: n.hosts.docker.Watch, Timeout: min, Gap: 50 * time.Millisecond, Retry: duty.Retry{Min: sec, Max: min}, Changes: true,
 		})
 	}

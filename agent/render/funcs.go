@@ -1,8 +1,9 @@
 package render
 
 import (
-	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
 	"strings"
 	"text/template"
 
@@ -11,34 +12,86 @@ import (
 
 // run is one execution of a template.
 type run struct {
-	in      Inputs
-	trial   bool // every tag and field is there, with a made-up value
-	missing MissingError
+	in       Inputs
+	trial    bool // every tag and field is there, with a made-up value
+	doubtful bool // in a trial, something judged a made-up value
+	secret   bool // a secret was read
+	left     budget
+	missing  MissingError
 }
 
-func (r *run) funcs() template.FuncMap {
-	return template.FuncMap{
-		"tag":        r.tag,
-		"hasTag":     r.hasTag,
-		"node":       r.node,
-		"shellquote": ShellQuote,
-		// As in sprig, with its order of arguments.
-		"default": func(def, v string) string {
-			if v == "" {
-				return def
-			}
-			return v
-		},
-		"lower":   strings.ToLower,
-		"upper":   strings.ToUpper,
-		"trim":    strings.TrimSpace,
-		"replace": func(old, with, s string) string { return strings.ReplaceAll(s, old, with) },
-		"json": func(v any) (string, error) {
-			text, err := json.Marshal(v)
-			return string(text), err
-		},
+// function returns what a name stands for in this run.
+func (r *run) function(name string) any {
+	switch name {
+	case "tag":
+		return r.tag
+	case "hasTag":
+		return r.hasTag
+	case "node":
+		return r.node
+	case "ssm":
+		return r.ssm
+	case "ssmTree":
+		return r.ssmTree
+	case "secret":
+		return r.secretOf
+	case "file":
+		return r.file
+	case step:
+		return r.step
 	}
+	fn := r.left.metered(plain[name])
+	if r.trial && judges[name] {
+		return r.doubt(fn)
+	}
+	return fn
 }
+
+// ofNode are the names of the functions that ask the inputs.
+var ofNode = []string{"tag", "hasTag", "node", "ssm", "ssmTree", "secret", "file", step}
+
+// every has all functions, for parsing and for a count of their arguments. None
+// of them works: each run binds those that are called.
+var every = func() template.FuncMap {
+	all := template.FuncMap{}
+	for _, name := range ofNode {
+		all[name] = (&run{}).function(name)
+	}
+	maps.Copy(all, plain)
+	for name, fn := range all {
+		all[name] = reflect.MakeFunc(reflect.TypeOf(fn), func([]reflect.Value) []reflect.Value {
+			panic("render: " + name + " is not bound to a run")
+		}).Interface()
+	}
+	return all
+}()
+
+// bound returns the functions that a template calls, bound to this run.
+func (r *run) bound(names []string) template.FuncMap {
+	all := make(template.FuncMap, len(names))
+	for _, name := range names {
+		all[name] = r.function(name)
+	}
+	return all
+}
+
+// doubt returns fn, whose errors on made-up values mean nothing.
+func (r *run) doubt(fn any) any {
+	f := reflect.ValueOf(fn)
+	call := f.Call
+	if f.Type().IsVariadic() {
+		call = f.CallSlice
+	}
+	return reflect.MakeFunc(f.Type(), func(args []reflect.Value) []reflect.Value {
+		r.doubtful = true
+		return call(args)
+	}).Interface()
+}
+
+// step is called once for each turn of a loop and each template that is used.
+const step = "_step"
+
+func (r *run) step(cost int) string { r.left.spend(cost); return "" }
 
 func (r *run) tag(key string, fallback ...string) (string, error) {
 	if len(fallback) > 1 {

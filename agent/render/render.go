@@ -9,9 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/template"
-	"text/template/parse"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
@@ -23,7 +23,15 @@ const MaxOutput = 1 << 20
 type Inputs struct {
 	Instance facts.Instance
 	// Cluster is the ECS cluster the node's agent joins; empty: not known yet.
-	Cluster string
+	Cluster    string
+	Parameters facts.Parameters
+	// Secrets says that what is rendered may hold secrets; otherwise one that
+	// is asked for is an [ErrSecret].
+	Secrets bool
+	// File reads a file that came with the configuration; nil: there are none.
+	File func(name string) ([]byte, error)
+	// Trace, unless nil, learns what was asked for.
+	Trace *Trace
 }
 
 // Missing is one thing that a template asked for in vain.
@@ -63,48 +71,85 @@ func (m MissingError) Is(target error) bool {
 
 // Template is a parsed template. The functions it may call are
 //
-//	tag "KEY"             the value of an instance tag
-//	tag "KEY" "DEFAULT"   the same, or DEFAULT where the tag is known to be absent
-//	hasTag "KEY"          whether the tag is there
-//	node "FIELD"          a field of the instance: see [Fields]
-//	shellquote TEXT       one word of a POSIX shell, whatever TEXT holds
-//	json VALUE            VALUE as JSON, a text with its quotes
-//	default, lower, upper, trim, replace   as in sprig
+//	tag "KEY"                   the value of an instance tag
+//	tag "KEY" "DEFAULT"         the same, or DEFAULT where the tag is known to be absent
+//	hasTag "KEY"                whether the tag is there
+//	node "FIELD"                a field of the instance: see [Fields]
+//	ssm "NAME" ["DEFAULT"]      a parameter of Parameter Store
+//	ssmTree "/PATH/"            all parameters below a path, by the rest of their names
+//	secret "NAME" ["KEY"]       a secret of Secrets Manager, or one key of its JSON object
+//	file "NAME"                 a file that came with the configuration
+//	shellquote TEXT             one word of a POSIX shell, whatever TEXT holds
+//	envfilequote TEXT           the value in a line of an environment file
 //
-// and those of text/template.
+// those of text/template, and from sprig [fromSprig] and the rest of this
+// package's table; there what sprig takes for zero or empty without a word (text
+// that is no number, no JSON, no base64) is an error.
 type Template struct {
-	name string
-	t    *template.Template
+	name  string
+	t     *template.Template
+	calls []string // functions, each once
 }
 
-// Parse parses src and tries it once on made-up facts with sample as its data,
-// so that a wrong function, field or number of arguments is found at once.
+// Parse parses src and tries it on made-up facts with sample as its data, so
+// that a wrong function, field or number of arguments is found at once. It is
+// tried twice: text that differs each time is refused.
 func Parse(name, src string, sample any) (*Template, error) {
-	r := &run{}
-	t, err := template.New(name).Option("missingkey=error").Funcs(r.funcs()).Parse(src)
+	t, err := template.New(name).Option("missingkey=error").Funcs(every).Parse(src)
 	if err != nil {
 		return nil, clean(name, err)
 	}
-	if err := checkFields(t); err != nil {
+	tmpl := &Template{name: name, t: t}
+	if err := tmpl.inspect(); err != nil {
 		return nil, err
 	}
-	tmpl := &Template{name, t}
-	if _, err := tmpl.execute(&run{trial: true}, sample); err != nil {
+	tmpl.countSteps()
+	if err := tmpl.lighten(); err != nil {
+		return nil, clean(name, err)
+	}
+	first, doubtful, err := tmpl.try(sample)
+	if err != nil {
+		if doubtful {
+			return tmpl, nil
+		}
 		return nil, err
+	}
+	if again, _, _ := tmpl.try(sample); again != first {
+		return nil, errors.New("gives another text each time")
 	}
 	return tmpl, nil
 }
 
-// Render executes the template with data as its dot. The error is a
-// [MissingError] if inputs lack something, and then the text is empty.
-func (t *Template) Render(in Inputs, data any) (string, error) {
-	r := &run{in: in}
-	out, err := t.execute(r, data)
-	if err != nil {
-		return "", err
+// try renders with made-up facts. An error means nothing if it is doubtful: the
+// template judged them.
+func (t *Template) try(sample any) (text string, doubtful bool, err error) {
+	r := &run{trial: true, left: Work}
+	text, err = t.execute(r, sample)
+	switch {
+	case errors.Is(err, errTooLong), errors.Is(err, errTooMuch):
+		return text, false, err
+	case err != nil && (strings.Contains(err.Error(), "error calling index: ") || strings.Contains(err.Error(), "error calling slice: ")):
+		return text, true, err
 	}
-	if len(r.missing) > 0 {
-		return "", r.missing
+	return text, r.doubtful, err
+}
+
+// Calls reports whether the template, on any of its branches, calls the function.
+func (t *Template) Calls(name string) bool { return slices.Contains(t.calls, name) }
+
+// Render executes the template with data as its dot. The error is a
+// [MissingError] if inputs lack something, and then the text is empty. An error
+// of a template that read a secret does not say what it was about.
+func (t *Template) Render(in Inputs, data any) (string, error) {
+	r := &run{in: in, left: Work}
+	out, err := t.execute(r, data)
+	switch {
+	case len(r.missing) > 0:
+		return "", r.missing // also where it is why something else fails
+	case err != nil && r.secret && !errors.Is(err, ErrSecret):
+		return "", withoutValues(err)
+	case err != nil:
+		return "", err
 	}
 	return out, nil
 }
@@ -115,10 +160,19 @@ func (t *Template) execute(r *run, data any) (string, error) {
 		return "", fmt.Errorf("cannot render %s: %w", t.name, err)
 	}
 	var out limited
-	if err := tmpl.Funcs(r.funcs()).Execute(&out, data); err != nil {
+	if err := tmpl.Funcs(r.bound(t.calls)).Execute(&out, data); err != nil {
 		return "", clean(t.name, err)
 	}
 	return out.String(), nil
+}
+
+// withoutValues keeps of an error where it is: the words of the template.
+func withoutValues(err error) error {
+	where, _, _ := strings.Cut(err.Error(), ">: ")
+	if where == err.Error() {
+		return errors.New("it fails, and what is wrong is not shown: a secret was read")
+	}
+	return errors.New(where + ">: what is wrong is not shown: a secret was read")
 }
 
 // limited refuses to grow beyond MaxOutput.
@@ -138,8 +192,10 @@ var _ io.Writer = (*limited)(nil)
 // clean turns text/template's "template: NAME:1:3: executing "NAME" at <x>: …"
 // into one short sentence.
 func clean(name string, err error) error {
-	if errors.Is(err, errTooLong) {
-		return errTooLong
+	for _, bare := range []error{errTooLong, errTooMuch} {
+		if errors.Is(err, bare) {
+			return bare
+		}
 	}
 	msg := strings.TrimPrefix(err.Error(), "template: "+name+":")
 	at, rest, ok := strings.Cut(msg, ": ")
@@ -150,69 +206,17 @@ func clean(name string, err error) error {
 	if line, _, _ := strings.Cut(at, ":"); line != "1" {
 		rest = "line " + line + ": " + rest
 	}
+	if errors.Is(err, ErrSecret) {
+		return &cleaned{rest, err}
+	}
 	return errors.New(rest)
 }
 
-// checkFields refuses `node "x"` where there is no such field: at parse time,
-// and not only on the branch that the trial took.
-func checkFields(t *template.Template) error {
-	var err error
-	for _, tmpl := range t.Templates() {
-		if tmpl.Tree == nil {
-			continue
-		}
-		walk(tmpl.Root, func(c *parse.CommandNode) {
-			if len(c.Args) != 2 || err != nil {
-				return
-			}
-			fn, isIdent := c.Args[0].(*parse.IdentifierNode)
-			arg, isString := c.Args[1].(*parse.StringNode)
-			if isIdent && isString && fn.Ident == "node" && !isField(arg.Text) {
-				err = unknownField(arg.Text)
-			}
-		})
-	}
-	return err
+// cleaned is an error in other words.
+type cleaned struct {
+	msg string
+	err error
 }
 
-// walk calls f for every command below n.
-func walk(n parse.Node, f func(*parse.CommandNode)) {
-	pipe := func(p *parse.PipeNode) {
-		if p != nil {
-			walk(p, f)
-		}
-	}
-	list := func(l *parse.ListNode) {
-		if l != nil {
-			walk(l, f)
-		}
-	}
-	branch := func(b *parse.BranchNode) { pipe(b.Pipe); list(b.List); list(b.ElseList) }
-	switch n := n.(type) {
-	case *parse.ListNode:
-		for _, c := range n.Nodes {
-			walk(c, f)
-		}
-	case *parse.ActionNode:
-		pipe(n.Pipe)
-	case *parse.PipeNode:
-		for _, c := range n.Cmds {
-			walk(c, f)
-		}
-	case *parse.CommandNode:
-		f(n)
-		for _, a := range n.Args {
-			if p, ok := a.(*parse.PipeNode); ok {
-				walk(p, f)
-			}
-		}
-	case *parse.IfNode:
-		branch(&n.BranchNode)
-	case *parse.RangeNode:
-		branch(&n.BranchNode)
-	case *parse.WithNode:
-		branch(&n.BranchNode)
-	case *parse.TemplateNode:
-		pipe(n.Pipe)
-	}
-}
+func (c *cleaned) Error() string { return c.msg }
+func (c *cleaned) Unwrap() error { return c.err }

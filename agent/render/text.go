@@ -40,6 +40,9 @@ func (t Text) Equal(o Text) bool { return t.src == o.src }
 // Expected says what the setting takes.
 func (Text) Expected() string { return "text or a template" }
 
+// Calls reports whether t calls a function of templates.
+func (t Text) Calls(function string) bool { return t.t != nil && t.t.Calls(function) }
+
 // Render returns the value over in; see [Template.Render].
 func (t Text) Render(in Inputs) (string, error) {
 	if t.t == nil {

@@ -13,7 +13,7 @@ import (
 
 // newAPIs is the table of AWS APIs: an API joins with a line here.
 func newAPIs() []*api {
-	return []*api{ec2API(), ecsAPI(), autoscalingAPI(), s3API()}
+	return []*api{ec2API(), ecsAPI(), autoscalingAPI(), s3API(), ssmAPI(), secretsManagerAPI()}
 }
 
 // api is one AWS API: operations behind one wire protocol.
@@ -176,11 +176,11 @@ func (w *World) callAPI(r *http.Request, a *api, call *apiRequest) (any, error) 
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if action := a.name + ":" + cmp.Or(op.action, call.operation); w.denied[action] {
-		resource := ""
-		if op.resource != nil {
-			resource = op.resource(call)
-		}
+	resource := ""
+	if op.resource != nil && len(w.denied) > 0 {
+		resource = op.resource(call)
+	}
+	if action := a.name + ":" + cmp.Or(op.action, call.operation); w.isDenied(action, resource) {
 		return nil, a.protocol.denied(caller.principal, action, resource)
 	}
 	return op.handle(call)
@@ -192,7 +192,9 @@ func drawsFrom(bucket string) func(*apiRequest) string {
 }
 
 // Deny takes the permission for IAM actions ("ec2:DescribeTags") away from
-// every role; Allow gives it back. Everything is allowed at the start.
+// every role, or that for an action on some resources, in whose ARN * is any run
+// of characters ("ssm:GetParameters on arn:aws:ssm:*:parameter/prod/*"); Allow
+// gives it back. Everything is allowed at the start.
 func (w *World) Deny(actions ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -208,6 +210,20 @@ func (w *World) Allow(actions ...string) {
 	for _, action := range actions {
 		delete(w.denied, action)
 	}
+}
+
+// isDenied says whether an action on a resource is denied; the caller holds the
+// lock.
+func (w *World) isDenied(action, resource string) bool {
+	if w.denied[action] {
+		return true
+	}
+	for denied := range w.denied {
+		if on, limited := strings.CutPrefix(denied, action+" on "); limited && matchesWildcard(on, resource) {
+			return true
+		}
+	}
+	return false
 }
 
 // requestID makes a request id; the caller holds the lock.

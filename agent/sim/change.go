@@ -45,7 +45,13 @@ type Change struct {
 
 	Buckets []Bucket `yaml:"buckets"` // of S3
 
-	Deny     []string        `yaml:"deny"` // IAM actions
+	// Parameters and Secrets get a new version; DeleteSecrets marks for deletion.
+	Parameters       []Parameter `yaml:"parameters"`
+	DeleteParameters []string    `yaml:"delete_parameters"`
+	Secrets          []Secret    `yaml:"secrets"`
+	DeleteSecrets    []string    `yaml:"delete_secrets"`
+
+	Deny     []string        `yaml:"deny"` // IAM actions, see World.Deny
 	Allow    []string        `yaml:"allow"`
 	Throttle *bool           `yaml:"throttle"`
 	Rates    map[string]Rate `yaml:"rates"` // by bucket
@@ -79,6 +85,16 @@ func (c Change) validate() error {
 			return fmt.Errorf("buckets[%d]: %w", i, err)
 		}
 	}
+	for i, p := range c.Parameters {
+		if err := p.validate(); err != nil {
+			return fmt.Errorf("parameters[%d]: %w", i, err)
+		}
+	}
+	for i, s := range c.Secrets {
+		if err := s.validate(); err != nil {
+			return fmt.Errorf("secrets[%d]: %w", i, err)
+		}
+	}
 	for _, pattern := range slices.Sorted(maps.Keys(c.Faults)) {
 		if err := c.Faults[pattern].validate(); err != nil {
 			return fmt.Errorf("faults: %s: %w", pattern, err)
@@ -107,8 +123,25 @@ func (w *World) Apply(c Change) error {
 	for _, b := range c.Buckets {
 		w.applyBucket(b)
 	}
+	w.applyStores(c)
 	w.applyConditions(c)
 	return nil
+}
+
+// applyStores: what is set has been validated.
+func (w *World) applyStores(c Change) {
+	for _, p := range c.Parameters {
+		_ = w.SetParameter(p)
+	}
+	for _, name := range c.DeleteParameters {
+		w.DeleteParameter(name)
+	}
+	for _, s := range c.Secrets {
+		_ = w.SetSecret(s)
+	}
+	for _, name := range c.DeleteSecrets {
+		w.DeleteSecret(name)
+	}
 }
 
 func (w *World) applyIdentity(c Change) error {

@@ -25,7 +25,9 @@ type State struct {
 	Tasks             []Task             `json:"tasks"`
 	ECSTasks          []ECSTask          `json:"ecs_tasks"` // of all clusters
 
-	Buckets []BucketState `json:"buckets"`
+	Buckets    []BucketState    `json:"buckets"`
+	Parameters []ParameterState `json:"parameters"`
+	Secrets    []SecretState    `json:"secrets"`
 
 	Denied    []string         `json:"denied"`
 	Throttled bool             `json:"throttled"`
@@ -46,7 +48,7 @@ func (w *World) State() State {
 	if ci, registered := w.agent.registered.view(); registered {
 		s.ContainerInstance = &ci
 	}
-	s.Buckets = w.bucketStates()
+	s.Buckets, s.Parameters, s.Secrets = w.bucketStates(), w.parameterStates(), w.secretStates()
 	s.Denied = slices.Sorted(maps.Keys(w.denied))
 	return s
 }

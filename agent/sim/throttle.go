@@ -24,6 +24,11 @@ const (
 	// there for each prefix in a bucket
 	BucketS3Read  = "s3/read"
 	BucketS3Write = "s3/write"
+	// https://docs.aws.amazon.com/general/latest/gr/ssm.html: the default throughput,
+	// which GetParameter, GetParameters and GetParametersByPath share
+	BucketSSMParameters = "ssm/parameter-store"
+	// https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
+	BucketSecretsManagerRead = "secretsmanager/read"
 )
 
 // PublishedRates are AWS's default rates by bucket.
@@ -35,6 +40,9 @@ func PublishedRates() map[string]Rate {
 		BucketECSResourceRead:   {Burst: 100, PerSecond: 20},
 		BucketS3Read:            {Burst: 5500, PerSecond: 5500},
 		BucketS3Write:           {Burst: 3500, PerSecond: 3500},
+
+		BucketSSMParameters:      {Burst: 40, PerSecond: 40},
+		BucketSecretsManagerRead: {Burst: 10_000, PerSecond: 10_000},
 	}
 }
 

@@ -51,9 +51,11 @@ type World struct {
 	random      *rand.Rand
 	nodes       []*Node
 	credentials map[string]*credentials // by access key id
-	denied      map[string]bool         // IAM actions
+	denied      map[string]bool         // IAM actions, see Deny
 	clusters    map[string]*cluster     // by name
 	buckets     map[string]*bucket      // of S3, by name
+	parameters  map[string]*parameter   // of Parameter Store, by name
+	secrets     map[string]*secret      // by name
 	ecs         ecsState
 }
 
@@ -72,6 +74,8 @@ func New(o Options) *World {
 		denied:      map[string]bool{},
 		clusters:    map[string]*cluster{},
 		buckets:     map[string]*bucket{},
+		parameters:  map[string]*parameter{},
+		secrets:     map[string]*secret{},
 		ecs:         ecsState{settled: time.Now(), listLag: o.ListLag},
 	}
 	w.apis = newAPIs()

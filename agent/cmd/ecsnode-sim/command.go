@@ -42,11 +42,18 @@ API's "apply" (the type Change of package sim):
     tags: {env: prod, cluster: web}
     metadata_tags: true
     registered: web
+    parameters:
+      - {name: /prod/db/host, value: db.internal}
+      - {name: /prod/db/password, type: SecureString, value: hunter2, key: KEY-ID}
+    secrets: [{name: prod/registry, value: '{"user": "a"}'}]
   steps:
     - at: 5s
       set_tags: {env: staging}
     - at: 10s
       faults: {imds/meta-data: {kind: status, status: 503, count: 3}}
+    - at: 20s
+      deny: ["ssm:GetParameters on arn:aws:ssm:*:parameter/prod/*", kms:Decrypt]
+      delete_secrets: [prod/registry]
     - at: 1m
       spot_interruption: {action: terminate, in: 2m}`
 

@@ -1,23 +1,28 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/node"
 	"github.com/ecsnode/ecsnode/agent/status"
 )
 
 func (a *app) planCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what a pass would change, and change nothing",
 		Long: `plan makes a pass of every duty on a copy of the node's files in memory and
 prints what would be different as a unified diff, then the calls to AWS that
-would be made. Values of secrets are hidden. No duty restarts a unit: where a
-change counts only from the next start of the ECS agent on, that is said.
+would be made, packages that dnf would change and units that would be restarted,
+with the files they would be restarted for. Files that are not for everybody are
+not shown. Where a change counts only from the next start of the ECS agent on,
+that is said.
 
 Exit status: 0 nothing would change, 2 something would, 1 a duty fails or
 waits, so that the plan is not whole.`,
@@ -28,15 +33,22 @@ waits, so that the plan is not whole.`,
 				return err
 			}
 			p := n.Plan(cmd.Context())
+			if asJSON {
+				enc := json.NewEncoder(a.out)
+				enc.SetEscapeHTML(false)
+				enc.SetIndent("", " ")
+				if err := enc.Encode(p); err != nil {
+					return err
+				}
+				return planned(p)
+			}
 			a.printOff(n)
 			p.Diff(a.out)
-			open := false
 			for _, r := range p.Records {
 				switch {
 				case r.State == duty.Held:
 					fmt.Fprintf(a.err, "%s is %s\n", r.Name, status.Printable(r.Summary))
 				case r.State != duty.OK:
-					open = true
 					fmt.Fprintf(a.err, "%s %s: %s\n", r.Name, r.State, status.Printable(r.Err))
 				case r.Changed:
 					fmt.Fprintf(a.err, "%s would change the node: %s\n", r.Name, status.Printable(r.Summary))
@@ -45,16 +57,28 @@ waits, so that the plan is not whole.`,
 					fmt.Fprintf(a.err, "%s warns: %s\n", r.Name, status.Printable(w))
 				}
 			}
-			switch {
-			case open:
-				return exit{code: 1}
-			case !p.Empty():
-				return exit{code: 2}
+			if err := planned(p); err != nil {
+				return err
 			}
 			fmt.Fprintln(a.out, "Nothing would change.")
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// planned is the exit status that goes with a plan.
+func planned(p *node.Plan) error {
+	for _, r := range p.Records {
+		if r.State != duty.OK && r.State != duty.Held {
+			return exit{code: 1}
+		}
+	}
+	if !p.Empty() {
+		return exit{code: 2}
+	}
+	return nil
 }
 
 func (a *app) renderCommand() *cobra.Command {

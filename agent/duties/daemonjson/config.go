@@ -82,6 +82,17 @@ func parse(v any) (any, error) {
 	})
 }
 
+// Calls reports whether a template in v calls a function.
+func (v Value) Calls(function string) bool {
+	calls := false
+	_, _ = each(v.value, func(leaf any) (any, error) {
+		t, ok := leaf.(render.Text)
+		calls = calls || ok && t.Calls(function)
+		return leaf, nil
+	})
+	return calls
+}
+
 func renderAll(v any, in render.Inputs) (any, error) {
 	return each(v, func(leaf any) (any, error) {
 		if t, ok := leaf.(render.Text); ok {

@@ -25,7 +25,8 @@ import (
 )
 
 const (
-	file = "/etc/docker/daemon.json"
+	// File is what Docker reads.
+	File = "/etc/docker/daemon.json"
 	// staged is what dockerd is asked about. Docker does not look at it.
 	staged = "/run/ecsnode/daemon.json"
 	// ledgerFile holds the keys that we have set, and to what.
@@ -56,6 +57,7 @@ type Duty struct {
 	Manager   Manager
 	Validator Validator
 	Inputs    *cell.Cell[facts.Inputs] // gets what Docker should run with
+	Supply    render.Supply
 }
 
 // Name implements duty.Duty.
@@ -74,6 +76,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	if len(cfg.Settings) == 0 && len(former) == 0 {
 		d.Inputs.Set(facts.Inputs{})
+		d.Supply.Tell(render.Inputs{})
 		return duty.Outcome{Summary: "no key is set under daemon_json.settings"}, nil
 	}
 	ours, err := d.render(cfg)
@@ -85,7 +88,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		return duty.Outcome{}, err
 	}
 	want := merge(without(have.object, former, ours), ours)
-	out := duty.Outcome{Summary: fmt.Sprintf("%s: %s set", file, count(len(cfg.Settings)))}
+	out := duty.Outcome{Summary: fmt.Sprintf("%s: %s set", File, count(len(cfg.Settings)))}
 	if !same(have.object, want) {
 		if out.Warnings, err = d.replace(ctx, want, former, ours); err != nil {
 			return out, err
@@ -110,19 +113,20 @@ func count(keys int) string {
 func (d *Duty) render(cfg Config) (map[string]any, error) {
 	instance, _ := d.Instance.Get()
 	cluster, _ := d.Cluster.Get()
-	in := render.Inputs{Instance: instance, Cluster: cluster}
+	in := d.Supply.Inputs(instance, cluster)
 	ours := map[string]any{}
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(cfg.Settings)) {
 		value, err := cfg.Settings[key].render(in)
 		switch {
 		case errors.Is(err, facts.ErrUnavailable):
-			errs = append(errs, duty.WaitingFor("%s: %w; %s stays as it is", key, err, file))
+			errs = append(errs, duty.WaitingFor("%s: %w; %s stays as it is", key, err, File))
 		case err != nil:
-			errs = append(errs, fmt.Errorf("cannot set %s in %s: %w", key, file, err))
+			errs = append(errs, fmt.Errorf("cannot set %s in %s: %w", key, File, err))
 		}
 		ours[key] = value
 	}
+	d.Supply.Tell(in)
 	return ours, errors.Join(errs...)
 }
 
@@ -133,7 +137,7 @@ type contents struct {
 }
 
 func (d *Duty) read() (contents, error) {
-	data, err := d.FS.ReadFile(file)
+	data, err := d.FS.ReadFile(File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return contents{}, nil
 	}
@@ -144,20 +148,20 @@ func (d *Duty) read() (contents, error) {
 	if len(bytes.TrimSpace(data)) > 0 { // dockerd takes an empty file
 		value, err := decode(data)
 		if err != nil {
-			return contents{}, fmt.Errorf("cannot use %s: it is no JSON: %w: mend or remove it; it is left as it is", file, err)
+			return contents{}, fmt.Errorf("cannot use %s: it is no JSON: %w: mend or remove it; it is left as it is", File, err)
 		}
 		var ok bool
 		if object, ok = value.(map[string]any); !ok {
-			return contents{}, fmt.Errorf("cannot use %s: it is no JSON object: mend or remove it; it is left as it is", file)
+			return contents{}, fmt.Errorf("cannot use %s: it is no JSON object: mend or remove it; it is left as it is", File)
 		}
 	}
-	info, err := d.FS.Stat(file)
+	info, err := d.FS.Stat(File)
 	if err != nil {
 		return contents{}, err
 	}
 	canonical, err := json.Marshal(object)
 	if err != nil {
-		return contents{}, fmt.Errorf("cannot use %s: %w", file, err)
+		return contents{}, fmt.Errorf("cannot use %s: %w", File, err)
 	}
 	sum := sha256.Sum256(canonical)
 	return contents{object, facts.Input{Value: hex.EncodeToString(sum[:]), At: info.ModTime()}}, nil
@@ -167,12 +171,12 @@ func (d *Duty) read() (contents, error) {
 func (d *Duty) replace(ctx context.Context, want, former, ours map[string]any) (warnings []string, err error) {
 	data, err := json.MarshalIndent(want, "", "    ")
 	if err != nil {
-		return nil, fmt.Errorf("cannot write %s: %w", file, err)
+		return nil, fmt.Errorf("cannot write %s: %w", File, err)
 	}
 	data = append(data, '\n')
 	u, err := d.Manager.Unit(ctx, unit)
 	if err != nil {
-		return nil, fmt.Errorf("cannot check %s against the flags of dockerd: %w", file, err)
+		return nil, fmt.Errorf("cannot check %s against the flags of dockerd: %w", File, err)
 	}
 	if err := flagConflicts(u.Argv, want); err != nil {
 		return nil, err
@@ -185,9 +189,9 @@ func (d *Duty) replace(ctx context.Context, want, former, ours map[string]any) (
 	}
 	switch err := d.Validator.Validate(ctx, u.Argv, staged); {
 	case errors.Is(err, facts.ErrAbsent):
-		warnings = append(warnings, file+" was not checked by dockerd: "+err.Error())
+		warnings = append(warnings, File+" was not checked by dockerd: "+err.Error())
 	case err != nil:
-		return nil, fmt.Errorf("cannot change %s, which is left as it is: %w", file, err)
+		return nil, fmt.Errorf("cannot change %s, which is left as it is: %w", File, err)
 	}
 	if _, err := d.FS.Remove(staged); err != nil {
 		return nil, err
@@ -197,14 +201,14 @@ func (d *Duty) replace(ctx context.Context, want, former, ours map[string]any) (
 	if _, err := writeLedger(d.FS, merge(former, ours)); err != nil {
 		return warnings, err
 	}
-	if _, err := d.FS.MkdirAll(path.Dir(file), 0o755); err != nil {
+	if _, err := d.FS.MkdirAll(path.Dir(File), 0o755); err != nil {
 		return warnings, err
 	}
 	how := fsx.How{}
-	if _, err := d.FS.Stat(file); errors.Is(err, fs.ErrNotExist) {
+	if _, err := d.FS.Stat(File); errors.Is(err, fs.ErrNotExist) {
 		how.Mode = 0o644
 	}
-	_, err = d.FS.WriteFile(file, data, how)
+	_, err = d.FS.WriteFile(File, data, how)
 	return warnings, err
 }
 
@@ -262,7 +266,7 @@ func readLedger(files fsx.FS) (map[string]any, error) {
 	value, err := decode(data)
 	object, ok := value.(map[string]any)
 	if err != nil || !ok {
-		return nil, fmt.Errorf("cannot use %s: it is damaged: remove it; keys of %s that are no longer configured then stay", ledgerFile, file)
+		return nil, fmt.Errorf("cannot use %s: it is damaged: remove it; keys of %s that are no longer configured then stay", ledgerFile, File)
 	}
 	return object, nil
 }
@@ -312,5 +316,5 @@ func flagConflicts(argv []string, want map[string]any) error {
 	}
 	slices.Sort(both)
 	return duty.Lasting(fmt.Errorf("cannot change %s: dockerd does not start with a key that its unit gives as a flag too: %s: take it out of daemon_json.settings, or the flag out of %s",
-		file, strings.Join(slices.Compact(both), ", "), unit))
+		File, strings.Join(slices.Compact(both), ", "), unit))
 }

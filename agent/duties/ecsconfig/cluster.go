@@ -141,7 +141,7 @@ func (n node) wanted(cluster render.Text, now contents) (value string, foreign b
 		}
 		return "", false, fmt.Errorf("%w%s", errUnset, mention(now))
 	}
-	value, err = cluster.Render(render.Inputs{Instance: n.instance})
+	value, err = cluster.Render(n.in)
 	switch {
 	case errors.Is(err, facts.ErrUnavailable):
 		return "", false, duty.WaitingFor("the cluster: %w", err)

@@ -56,6 +56,13 @@ const (
 	logDriversKey        = "ECS_AVAILABLE_LOGGING_DRIVERS"
 )
 
+// Credentials of private registries: how they are written, and what they are.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/private-auth-container-instances.html
+const (
+	authTypeKey = "ECS_ENGINE_AUTH_TYPE"
+	authDataKey = "ECS_ENGINE_AUTH_DATA"
+)
+
 // ownSetting returns the setting that a variable has of its own, or "".
 func ownSetting(key string) string {
 	switch key {
@@ -86,12 +93,19 @@ func checkKey(key string) error {
 	switch {
 	case ownSetting(key) != "":
 		return fmt.Errorf("%s has a setting of its own: %s", key, ownSetting(key))
-	case strings.HasPrefix(key, "ECS_ENGINE_AUTH_"):
-		return fmt.Errorf("%s is a secret, which has no place in this configuration: write it into ecs.config outside of the block, where it is kept", key)
 	case !keyPattern.MatchString(key):
 		return fmt.Errorf("%q is no variable of the agent: expected ECS_ and capitals, digits and underscores", key)
 	}
 	return nil
+}
+
+// checkSetting judges a variable under settings, as far as it can be without
+// facts.
+func checkSetting(key string, text render.Text) error {
+	if key == authDataKey && !text.Calls("secret") && !text.Calls("ssm") {
+		return fmt.Errorf(`%s is a secret, which has no place in this configuration: take it from where secrets are kept, by {{ secret "NAME" }} or {{ ssm "NAME" }}`, key)
+	}
+	return checkKey(key)
 }
 
 const (
@@ -118,7 +132,7 @@ func (c Config) Validate(report func(path, message string)) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Settings)) {
-		err := checkKey(key)
+		err := checkSetting(key, c.Settings[key])
 		if value, renderErr := c.Settings[key].Render(render.Inputs{}); err == nil && renderErr == nil {
 			err = checkWritable(value)
 		}

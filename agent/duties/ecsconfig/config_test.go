@@ -45,6 +45,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	c.Settings = map[string]render.Text{
 		"ECS_A":                render.NewText(`"x"`),
 		"ECS_CLUSTER":          render.NewText("web"),
+		"ECS_ENGINE_AUTH_DATA": render.NewText("{}"),
 		"ECS_ENGINE_AUTH_TYPE": render.NewText("docker"),
 		"ecs_b":                render.NewText("1"),
 		"ECS_TAG":              render.NewText(`{{ tag "env" }}\`),
@@ -59,7 +60,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		`log_drivers[2]: syslog is in the list already`,
 		`settings.ECS_A: the value begins with a quote, which the readers of ecs.config take differently`,
 		`settings.ECS_CLUSTER: ECS_CLUSTER has a setting of its own: cluster`,
-		`settings.ECS_ENGINE_AUTH_TYPE: ECS_ENGINE_AUTH_TYPE is a secret, which has no place in this configuration: write it into ecs.config outside of the block, where it is kept`,
+		`settings.ECS_ENGINE_AUTH_DATA: ECS_ENGINE_AUTH_DATA is a secret, which has no place in this configuration: take it from where secrets are kept, by {{ secret "NAME" }} or {{ ssm "NAME" }}`,
 		`settings.ecs_b: "ecs_b" is no variable of the agent: expected ECS_ and capitals, digits and underscores`,
 	}
 	if diff := cmp.Diff(want, problems(c)); diff != "" {
@@ -71,7 +72,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 // settings.
 func TestOwnSettingsCannotBeRepeated(t *testing.T) {
 	t.Parallel()
-	d := decide(everything(), node{instance: spot()}, nil)
+	d := decide(everything(), node{in: render.Inputs{Instance: spot()}}, nil)
 	for key := range inBlock(t, d.file) {
 		_, free := everything().Settings[key]
 		if own := ownSetting(key) != ""; own == free {

@@ -16,9 +16,9 @@ import (
 
 // node is what a pass has seen, the file apart.
 type node struct {
-	path       string // of ecs.config
-	instance   facts.Instance
-	registered string // cluster that it is registered in, as the agent spells it; "": not registered
+	path       string        // of ecs.config
+	in         render.Inputs // but for the cluster
+	registered string        // cluster that it is registered in, as the agent spells it; "": not registered
 }
 
 func (n node) registeredName() string { return cmp.Or(clusterName(n.registered), n.registered) }
@@ -30,6 +30,7 @@ type decision struct {
 	cluster    string            // effective cluster; "": not known
 	foreign    bool              // it is named outside of the block
 	settings   int               // in the block
+	secret     bool              // the block has one
 	attributes map[string]string // wanted; nil: not known
 	warnings   []string
 	errs       []error // of single settings
@@ -51,7 +52,8 @@ func decide(cfg Config, n node, file []byte) decision {
 		d.warn("%s", cluster.warning)
 	}
 
-	b := builder{decision: &d, in: render.Inputs{Instance: n.instance, Cluster: cluster.name}, now: now}
+	b := builder{decision: &d, in: n.in, now: now}
+	b.in.Cluster = cluster.name
 	if cluster.write != "" {
 		b.add(clusterKey, cluster.write, nil)
 	}
@@ -68,6 +70,7 @@ func decide(cfg Config, n node, file []byte) decision {
 		return d
 	}
 	d.file, d.settings = next.bytes(), len(next.settings)
+	_, d.secret = next.value(authDataKey)
 	d.warnings = append(d.warnings, next.conflicts()...)
 	d.aboutTheFormerBlock(now, next)
 	if next.drainsForSpot() {
@@ -148,11 +151,13 @@ func (b *builder) keep(key string) {
 }
 
 func (b *builder) addText(key string, text render.Text) {
-	if err := checkKey(key); err != nil {
+	if err := checkSetting(key, text); err != nil {
 		b.fail(fmt.Errorf("cannot set %s: %w", key, err))
 		return
 	}
-	value, err := text.Render(b.in)
+	in := b.in
+	in.Secrets = key == authDataKey
+	value, err := text.Render(in)
 	b.add(key, value, whyMissing(key, err))
 }
 

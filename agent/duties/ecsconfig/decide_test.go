@@ -78,7 +78,7 @@ func TestGolden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := decide(c.cfg, node{path: "/etc/ecs/ecs.config", instance: spot()}, []byte(c.file))
+			d := decide(c.cfg, node{path: "/etc/ecs/ecs.config", in: render.Inputs{Instance: spot()}}, []byte(c.file))
 			if d.fileErr != nil || len(d.errs) > 0 {
 				t.Fatal(d.fileErr, d.errs)
 			}
@@ -171,7 +171,7 @@ func TestTheCluster(t *testing.T) {
 			if c.instance.ID == "" {
 				c.instance = spot()
 			}
-			d := decide(cfg, node{"/etc/ecs/ecs.config", c.instance, c.registered}, []byte(c.file))
+			d := decide(cfg, node{"/etc/ecs/ecs.config", render.Inputs{Instance: c.instance}, c.registered}, []byte(c.file))
 			if d.fileErr != nil {
 				t.Fatal(d.fileErr)
 			}
@@ -219,7 +219,7 @@ func TestConflicts(t *testing.T) {
 			cfg := withCluster("web")
 			cfg.Attributes = nil
 			cfg.Settings = map[string]render.Text{"ECS_X": render.NewText("1"), "ECS_MY_TOKEN": render.NewText("s3cret")}
-			d := decide(cfg, node{instance: spot()}, []byte(c.file))
+			d := decide(cfg, node{in: render.Inputs{Instance: spot()}}, []byte(c.file))
 			if d.fileErr != nil || len(d.errs) > 0 {
 				t.Fatal(d.fileErr, d.errs)
 			}
@@ -276,7 +276,7 @@ func TestAttributes(t *testing.T) {
 			if c.instance.ID == "" {
 				c.instance = spot()
 			}
-			d := decide(cfg, node{instance: c.instance}, []byte(old))
+			d := decide(cfg, node{in: render.Inputs{Instance: c.instance}}, []byte(old))
 			got := inBlock(t, d.file)
 			if got[attributesKey] != c.want || got[clusterKey] != "web" {
 				t.Errorf("block %q", got)
@@ -312,7 +312,7 @@ func TestASettingThatCannotBeWrittenKeepsItsValue(t *testing.T) {
 		"ECS_ENGINE_AUTH_DATA": render.NewText("{}"),
 		"A=B":                  render.NewText("1"),
 	}
-	d := decide(cfg, node{instance: spot()}, []byte(old))
+	d := decide(cfg, node{in: render.Inputs{Instance: spot()}}, []byte(old))
 	want := map[string]string{"ECS_CLUSTER": "web", "ECS_A": "1", "ECS_B": "2", "ECS_D": "4"}
 	if diff := cmp.Diff(want, inBlock(t, d.file)); diff != "" {
 		t.Error(diff)
@@ -364,7 +364,7 @@ func TestAttributesFromOutsideTheBlock(t *testing.T) {
 				cfg.Attributes["api-token"] = render.NewText("s3cret")
 			}
 			file := "# user data\n" + attributesKey + "=" + c.line + "\n"
-			d := decide(cfg, node{instance: spot()}, []byte(file))
+			d := decide(cfg, node{in: render.Inputs{Instance: spot()}}, []byte(file))
 			if got := inBlock(t, d.file)[attributesKey]; got != c.want {
 				t.Errorf("block %s, want %s", got, c.want)
 			}
@@ -377,7 +377,7 @@ func TestAttributesFromOutsideTheBlock(t *testing.T) {
 			if !strings.HasPrefix(string(d.file), file) {
 				t.Errorf("the outside was changed: %q", d.file)
 			}
-			again := decide(cfg, node{instance: spot()}, d.file)
+			again := decide(cfg, node{in: render.Inputs{Instance: spot()}}, d.file)
 			if diff := cmp.Diff(string(d.file), string(again.file)); diff != "" {
 				t.Error(diff)
 			}
@@ -396,7 +396,7 @@ func TestWhatOthersWriteIntoTheBlock(t *testing.T) {
 		said  []string
 	}{
 		"another program's variable": {"HTTP_PROXY=http://p\n", "HTTP_PROXY=http://p\n", []string{"HTTP_PROXY was written into the block by others: moved behind it, where it is kept"}},
-		"a secret":                   {"ECS_ENGINE_AUTH_DATA={\"hunter2\":{}}\n", "ECS_ENGINE_AUTH_DATA={\"hunter2\":{}}\n", []string{"ECS_ENGINE_AUTH_DATA was written into the block by others: moved behind it, where it is kept"}},
+		"a secret":                   {"ECS_ENGINE_AUTH_DATA={\"hunter2\":{}}\n", "", []string{"ECS_ENGINE_AUTH_DATA is removed from the block: nothing sets it any more"}},
 		"what could be ours":         {"ECS_LOGLEVEL=debug\n", "", []string{"ECS_LOGLEVEL is removed from the block: nothing sets it any more"}},
 		"a comment":                  {"# be careful\n", "", nil},
 		"both":                       {"ECS_LOGLEVEL=debug\n  A=1\n", "  A=1\n", []string{"A was written into the block by others: moved behind it, where it is kept", "ECS_LOGLEVEL is removed from the block: nothing sets it any more"}},
@@ -404,7 +404,7 @@ func TestWhatOthersWriteIntoTheBlock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file := "B=2\n" + beginLine + "ECS_CLUSTER=web\n" + c.lines + endLine + "C=3\n"
-			d := decide(cfg, node{instance: spot()}, []byte(file))
+			d := decide(cfg, node{in: render.Inputs{Instance: spot()}}, []byte(file))
 			if want := "B=2\n" + clean + c.after + "C=3\n"; string(d.file) != want {
 				t.Errorf("%q, want %q", d.file, want)
 			}
@@ -414,7 +414,7 @@ func TestWhatOthersWriteIntoTheBlock(t *testing.T) {
 			if strings.Contains(Redact(file), "hunter2") || strings.Count(Redact(file), "\n") != strings.Count(file, "\n") {
 				t.Errorf("shown to people: %q", Redact(file))
 			}
-			if again := decide(cfg, node{instance: spot()}, d.file); string(again.file) != string(d.file) || len(again.warnings) > 0 {
+			if again := decide(cfg, node{in: render.Inputs{Instance: spot()}}, d.file); string(again.file) != string(d.file) || len(again.warnings) > 0 {
 				t.Errorf("again: %q, %q", again.file, again.warnings)
 			}
 		})
@@ -425,7 +425,7 @@ func TestABlockAtTheBeginningThatSaysItHasABreakBeforeIt(t *testing.T) {
 	t.Parallel()
 	cfg := withCluster("web")
 	cfg.Attributes = nil
-	d := decide(cfg, node{instance: spot()}, []byte(beginLine+breakLine+"ECS_CLUSTER=dev\n"+endLine))
+	d := decide(cfg, node{in: render.Inputs{Instance: spot()}}, []byte(beginLine+breakLine+"ECS_CLUSTER=dev\n"+endLine))
 	if want := beginLine + "ECS_CLUSTER=web\n" + endLine; string(d.file) != want || d.fileErr != nil {
 		t.Errorf("%q, %v", d.file, d.fileErr)
 	}
@@ -437,7 +437,7 @@ func TestABrokenValueIsNotKept(t *testing.T) {
 	cfg := withCluster("web")
 	cfg.Attributes = nil
 	cfg.Settings = map[string]render.Text{"ECS_X": render.NewText(`{{ tag "env" }}`)}
-	d := decide(cfg, node{instance: dark()}, []byte(beginLine+"ECS_CLUSTER=web\nECS_X=\"open\n"+endLine))
+	d := decide(cfg, node{in: render.Inputs{Instance: dark()}}, []byte(beginLine+"ECS_CLUSTER=web\nECS_X=\"open\n"+endLine))
 	if got := inBlock(t, d.file); d.fileErr != nil || len(got) != 1 || got[clusterKey] != "web" {
 		t.Errorf("%v, %v", got, d.fileErr)
 	}
@@ -453,7 +453,7 @@ func TestALineThatLooksAsIfItNamedTheCluster(t *testing.T) {
 		"":                       false,
 	} {
 		cfg := Default()
-		d := decide(cfg, node{instance: spot()}, []byte("A=1\n"+line+"\n"))
+		d := decide(cfg, node{in: render.Inputs{Instance: spot()}}, []byte("A=1\n"+line+"\n"))
 		if got := strings.Contains(errors.Join(d.errs...).Error(), "line 2 of ecs.config looks like it"); got != want {
 			t.Errorf("%q: %v", line, d.errs)
 		}
@@ -478,11 +478,43 @@ func TestAnAgentThatDrainsByItselfForSpotIsTold(t *testing.T) {
 			t.Parallel()
 			cfg := withCluster("web")
 			cfg.SpotInstanceDraining = c.setting
-			d := decide(cfg, node{path: "/etc/ecs/ecs.config", instance: spot()}, []byte(c.file))
+			d := decide(cfg, node{path: "/etc/ecs/ecs.config", in: render.Inputs{Instance: spot()}}, []byte(c.file))
 			told := slices.ContainsFunc(d.warnings, func(w string) bool { return strings.Contains(w, "ecsnode drains without it") })
 			if told != c.told {
 				t.Errorf("%q", d.warnings)
 			}
 		})
+	}
+}
+
+func TestCredentialsOfARegistry(t *testing.T) {
+	t.Parallel()
+	const data = `{"https://registry.example/v1/":{"auth":"aHVudGVyMg=="}}`
+	cfg := withCluster("web")
+	cfg.Attributes = nil
+	cfg.Settings = map[string]render.Text{
+		"ECS_ENGINE_AUTH_TYPE": render.NewText("dockercfg"),
+		"ECS_ENGINE_AUTH_DATA": render.NewText(`{{ secret "registry" }}`),
+		"ECS_LEAK":             render.NewText(`{{ secret "registry" }}`),
+	}
+	ref := facts.ParameterRef{Kind: facts.ASecret, Name: "registry"}
+	in := render.Inputs{Instance: spot(), Parameters: facts.Parameters{ref: {
+		Presence: facts.Present, Values: map[string]facts.Parameter{"": {Value: data, Secret: true}},
+	}}}
+	d := decide(cfg, node{in: in}, nil)
+	want := map[string]string{"ECS_CLUSTER": "web", "ECS_ENGINE_AUTH_TYPE": "dockercfg", "ECS_ENGINE_AUTH_DATA": data}
+	if diff := cmp.Diff(want, inBlock(t, d.file)); diff != "" || !d.secret {
+		t.Errorf("%s, a secret: %v", diff, d.secret)
+	}
+	if err := errors.Join(d.errs...); !errors.Is(err, render.ErrSecret) || strings.Contains(err.Error(), "aHVud") {
+		t.Errorf("a secret in another variable: %v", err)
+	}
+	if shown := Redact(string(d.file)); strings.Contains(shown, "aHVud") || !strings.Contains(shown, "ECS_ENGINE_AUTH_DATA=(hidden)\n") {
+		t.Errorf("shown to people: %s", shown)
+	}
+	// Secrets Manager is out of reach after that.
+	in.Parameters[ref] = facts.ParameterAnswer{Why: "503"}
+	if again := decide(cfg, node{in: in}, d.file); inBlock(t, again.file)["ECS_ENGINE_AUTH_DATA"] != data || !again.secret {
+		t.Errorf("what was known is not kept: %s", Redact(string(again.file)))
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/render"
 )
 
 // AttributePutter sets custom attributes of a container instance, those given
@@ -44,6 +45,7 @@ type Duty struct {
 	// Cluster gets the name of the cluster once ecs.config says it, and that of
 	// a registered node even where ecs.config cannot be written.
 	Cluster *cell.Cell[string]
+	Supply  render.Supply
 
 	refused refusal
 }
@@ -65,7 +67,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if !ok {
 		return duty.Outcome{}, duty.WaitingFor("the registration of the node, or that it has none")
 	}
-	n := node{path: cfg.Path, instance: instance}
+	n := node{path: cfg.Path, in: d.Supply.Inputs(instance, "")}
 	if ci.Registered() {
 		n.registered = registeredCluster(ci)
 	}
@@ -82,6 +84,7 @@ func (d *Duty) reconcile(ctx context.Context, cfg Config, ci facts.ContainerInst
 		return out, err
 	}
 	p := decide(cfg, n, file)
+	d.Supply.Tell(n.in)
 	var h history
 	if ci.Registered() {
 		// First, because the block is the only trace of what the node
@@ -100,7 +103,7 @@ func (d *Duty) reconcile(ctx context.Context, cfg Config, ci facts.ContainerInst
 	written := false
 	if p.fileErr != nil {
 		p.fail(p.fileErr)
-	} else if written, err = d.write(cfg.Path, p.file, file, exists); err != nil {
+	} else if written, err = d.write(cfg.Path, p, file, exists); err != nil {
 		p.fail(err)
 	} else if p.cluster != "" {
 		d.Cluster.Set(p.cluster)
@@ -116,19 +119,27 @@ func (d *Duty) reconcile(ctx context.Context, cfg Config, ci facts.ContainerInst
 }
 
 // write keeps the mode and owner of an existing file, which may hold what only
-// root may read.
-func (d *Duty) write(name string, want, have []byte, exists bool) (changed bool, err error) {
-	if bytes.Equal(want, have) {
-		return false, nil
+// root may read. With a secret of ours in it, root alone may.
+func (d *Duty) write(name string, p decision, have []byte, exists bool) (changed bool, err error) {
+	if bytes.Equal(p.file, have) {
+		if !p.secret || !exists {
+			return false, nil
+		}
+		return d.FS.Chmod(name, 0o600)
 	}
 	how := fsx.How{}
+	switch {
+	case p.secret:
+		how.Mode = 0o600
+	case !exists:
+		how.Mode = 0o644
+	}
 	if !exists {
 		if changed, err = d.FS.MkdirAll(path.Dir(name), 0o755); err != nil {
 			return changed, err
 		}
-		how.Mode = 0o644
 	}
-	written, err := d.FS.WriteFile(name, want, how)
+	written, err := d.FS.WriteFile(name, p.file, how)
 	return changed || written, err
 }
 

@@ -7,8 +7,8 @@ import (
 
 var variable = regexp.MustCompile(`^\s*(export\s+)?[A-Za-z_][A-Za-z0-9_]*=`)
 
-// Redact returns ecs.config for people: the block as it is, and of every other
-// line no more than the name of the variable that it sets. What others wrote
+// Redact returns ecs.config for people: the block as it is but for credentials,
+// and of every other line no more than the name of the variable that it sets. What others wrote
 // there may hold passwords in any form, over several lines too.
 func Redact(file string) string {
 	c, err := parse([]byte(file))
@@ -20,6 +20,8 @@ func Redact(file string) string {
 	for line := range strings.Lines(string(c.block)) {
 		if key, _, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !canBeOurs(key) {
 			after = strings.TrimPrefix(after, line) // parse has put it there
+			line = hide(line)
+		} else if ok && key == authDataKey {
 			line = hide(line)
 		}
 		b.WriteString(line)

@@ -95,7 +95,11 @@ func (p *pass) check(name string, f File, whole []byte) error {
 		return nil
 	}
 	c.at, c.ran, c.used = time.Now(), false, true
-	c.err = duty.Lasting(fmt.Errorf("cannot change %s: its check says no (%s): %s", name, ending(state), lastLines(state.Output)))
+	said := lastLines(state.Output)
+	if p.secret[name] {
+		said = "what it says is not shown: the text has a secret"
+	}
+	c.err = duty.Lasting(fmt.Errorf("cannot change %s: its check says no (%s): %s", name, ending(state), said))
 	p.checks[name] = c
 	return c.err
 }

@@ -19,6 +19,9 @@ import (
 type Config struct {
 	Items map[string]File `yaml:"items" help:"Files, directories and symbolic links of the node, by their absolute paths."`
 	Splay when.Duration   `yaml:"splay" help:"Units are restarted for a changed file up to this much later, each node at its own time. At boot at once."`
+
+	// Shared is the directory that every container may mount: node_config.directory.
+	Shared string `yaml:"-"`
 }
 
 // File is what is at a path. Exactly one of content, literal, template, source,
@@ -33,8 +36,8 @@ type File struct {
 	Absent    bool         `yaml:"absent" help:"There is nothing at the path."`
 
 	Mode    Mode     `yaml:"mode" help:"Permission bits, such as 0644. Default 0644, of a new directory 0755; one that is there keeps its own."`
-	Owner   string   `yaml:"owner" help:"User by name or number, of a file with a text. Default root."`
-	Group   string   `yaml:"group" help:"Group by name or number. Default root."`
+	Owner   string   `yaml:"owner" help:"User by name or number, of a file with a text or a directory. Default root; a directory that is there keeps its own."`
+	Group   string   `yaml:"group" help:"Group by name or number. Default as for the owner."`
 	Block   string   `yaml:"block" help:"The text is a block of this name between two marker lines in a file that belongs to somebody else; the rest of it stays as it is."`
 	Comment string   `yaml:"comment" help:"What begins a comment in that file. Default #."`
 	Check   []string `yaml:"check" help:"Command that must succeed before the text takes effect; {} is a file with the whole new text. The first word is an absolute path."`
@@ -150,8 +153,11 @@ func (c Config) Validate(report func(path, message string)) {
 				bad("."+setting, "%q is no name below its directory", below)
 			}
 		}
-		if !f.hasText() && f.Owner+f.Group != "" {
-			bad(".owner", "only a file with a text is given an owner")
+		if !f.hasText() && !f.Directory && f.Owner+f.Group != "" {
+			bad(".owner", "only a file with a text and a directory are given an owner")
+		}
+		if f.Content != nil && f.Content.Calls("secret") && c.NeverSecret(name) {
+			bad(".content", "%v", render.ErrSecret)
 		}
 		if (f.Link != "" || f.Absent) && f.Mode != 0 {
 			bad(".mode", "only files and directories have one")

@@ -47,6 +47,7 @@ type Duty struct {
 	// Inputs gets what Docker, containerd and the ECS agent should run with.
 	// These are restarted by others.
 	Inputs *cell.Cell[facts.Inputs]
+	Supply render.Supply
 	Now    bool // restarts are not spread: the node boots, or somebody waits
 	Dry    bool // no check is run
 
@@ -54,7 +55,9 @@ type Duty struct {
 	ledger ledger
 	kept   []byte
 	checks map[string]*check
+	parsed map[string]parsed // templates, by the name of their file
 	swept  bool
+	tidied bool
 }
 
 // Name implements duty.Duty.
@@ -75,9 +78,10 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		}
 		d.ledger, d.loaded = l, true
 	}
-	p := &pass{Duty: d, ctx: ctx, config: c, in: render.Inputs{}, failed: map[string]bool{}}
-	p.in.Instance, _ = d.Instance.Get()
-	p.in.Cluster, _ = d.Cluster.Get()
+	p := &pass{Duty: d, ctx: ctx, config: c, failed: map[string]bool{}, secret: map[string]bool{}}
+	instance, _ := d.Instance.Get()
+	cluster, _ := d.Cluster.Get()
+	p.in = d.Supply.Inputs(instance, cluster)
 	order := c.order()
 	for _, name := range order {
 		if err := p.enter(name); err != nil {
@@ -90,12 +94,15 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		return duty.Outcome{}, errors.Join(append(errs, err)...) // what could not be restored is not replaced
 	}
 	errs = append(errs, p.make(order)...)
+	d.Supply.Tell(p.in)
 	errs = append(errs, p.forget()...)
 	p.sweep()
 	d.kept, err = d.ledger.save(d.FS, d.kept)
 	errs = append(errs, err)
 	errs = append(errs, p.units()...)
-	d.kept, err = d.ledger.save(d.FS, d.kept)
+	if d.kept, err = d.ledger.save(d.FS, d.kept); err == nil {
+		p.tidy()
+	}
 	out := duty.Outcome{Changed: p.changed, Summary: summary(c, p.failed), Warnings: p.warnings, Again: p.again}
 	return out, errors.Join(append(errs, err)...)
 }
@@ -124,6 +131,7 @@ type pass struct {
 	warnings []string
 	again    time.Duration
 	users    map[string]map[string]int // by file, ids by name
+	secret   map[string]bool           // items whose text has a secret
 }
 
 func (p *pass) soon(d time.Duration) {
@@ -300,12 +308,20 @@ func (p *pass) prepare(name string, f File, now was, data []byte) (want string, 
 			return p.FS.Symlink(name, f.Link)
 		}, nil
 	case aDirectory:
-		if now.Kind == aDirectory && (f.Mode == 0 || now.Mode == uint32(f.Mode.fileMode())) {
+		owner, err := p.owner(f)
+		if err != nil {
+			return "", nil, fmt.Errorf("cannot make %s: %w", name, err)
+		}
+		how := fsx.How{Mode: f.Mode.fileMode()}
+		if f.Owner+f.Group != "" {
+			how.Owner = &owner
+		}
+		if now.Kind == aDirectory && now.has(how) {
 			return aDirectory, nil, nil
 		}
-		return aDirectory, func() (bool, error) { return p.directory(name, f, now) }, nil
+		return aDirectory, func() (bool, error) { return p.directory(name, how, now) }, nil
 	}
-	text, err := p.text(name, f)
+	text, err := p.text(name, f, now)
 	if err != nil {
 		return "", nil, err
 	}
@@ -369,43 +385,28 @@ func (p *pass) whole(name string, f File, now was, data, text []byte) ([]byte, f
 	return whole, how, err
 }
 
-func (p *pass) directory(name string, f File, now was) (changed bool, err error) {
-	if changed, err = p.FS.MkdirAll(name, cmp.Or(f.Mode, 0o755).fileMode()); err != nil || now.Kind == aDirectory && f.Mode == 0 {
+// directory makes one. Its owner comes before its mode: nobody else may enter it
+// in between.
+func (p *pass) directory(name string, how fsx.How, now was) (changed bool, err error) {
+	mode := cmp.Or(how.Mode, 0o755)
+	first := mode
+	if how.Owner != nil && now.Kind == "" {
+		first = 0o700
+	}
+	if changed, err = p.FS.MkdirAll(name, first); err != nil {
 		return changed, err
 	}
-	set, err := p.FS.Chmod(name, cmp.Or(f.Mode, 0o755).fileMode())
+	if how.Owner != nil {
+		set, err := p.FS.Chown(name, *how.Owner)
+		if changed = changed || set; err != nil {
+			return changed, err
+		}
+	}
+	if now.Kind == aDirectory && how.Mode == 0 {
+		return changed, nil
+	}
+	set, err := p.FS.Chmod(name, mode)
 	return changed || set, err
-}
-
-// text renders the text of an item.
-func (p *pass) text(name string, f File) ([]byte, error) {
-	switch {
-	case f.Literal != nil:
-		return []byte(*f.Literal), nil
-	case f.Source != "":
-		return p.FS.ReadFile(path.Join(SourceDir, f.Source))
-	}
-	var text string
-	var err error
-	if f.Content != nil {
-		text, err = f.Content.Render(p.in)
-	} else {
-		var src []byte
-		if src, err = p.FS.ReadFile(path.Join(TemplateDir, f.Template)); err != nil {
-			return nil, err
-		}
-		var t *render.Template
-		if t, err = render.Parse(f.Template, string(src), struct{}{}); err == nil {
-			text, err = t.Render(p.in, struct{}{})
-		}
-	}
-	switch {
-	case errors.Is(err, facts.ErrUnavailable):
-		return nil, duty.WaitingFor("%s: %w", name, err)
-	case err != nil:
-		return nil, fmt.Errorf("cannot make %s: %w", name, err)
-	}
-	return []byte(text), nil
 }
 
 // unsafe says why a path must not be written to, or "": a link in a directory

@@ -155,6 +155,28 @@ func put(files fsx.FS, data []byte) error {
 	return err
 }
 
+// tidy removes, once for each process, what was kept of originals that no item
+// stands in the place of any more.
+func (p *pass) tidy() {
+	if p.tidied || p.Dry {
+		return
+	}
+	p.Duty.tidied = true
+	entries, err := p.FS.ReadDir(replaced)
+	if err != nil {
+		return
+	}
+	needed := map[string]bool{}
+	for _, e := range p.ledger.Items {
+		needed[e.Was.Hash] = true
+	}
+	for _, e := range entries {
+		if !needed[e.Name()] && len(e.Name()) == len(hash(nil)) {
+			_, _ = p.FS.Remove(path.Join(replaced, e.Name())) // the next process tries again
+		}
+	}
+}
+
 // strange says why what is at a path could not be put back, or "".
 func (w was) strange() string {
 	switch {
@@ -188,7 +210,15 @@ func (w was) restore(files fsx.FS, name string, now was) error {
 		_, err := files.Symlink(name, w.Target)
 		return err
 	case aDirectory:
-		if mode := fs.FileMode(w.Mode); mode&^fs.ModePerm == 0 && now.Kind == aDirectory {
+		if now.Kind != aDirectory {
+			return nil
+		}
+		if w.Owner != nil {
+			if _, err := files.Chown(name, *w.Owner); err != nil {
+				return err
+			}
+		}
+		if mode := fs.FileMode(w.Mode); mode&^fs.ModePerm == 0 {
 			_, err := files.Chmod(name, mode)
 			return err
 		}

@@ -10,6 +10,31 @@ import (
 type assignment struct {
 	name, value string
 	line        int
+	exported    bool
+}
+
+// Assignment is one NAME=value of a file that a shell sources.
+type Assignment struct {
+	Name, Value string
+	Line        int
+	Exported    bool
+}
+
+// Assignments returns what a file for shells assigns, in order. A file that does
+// anything else is an error that names the line.
+func Assignments(text string) ([]Assignment, error) {
+	found, err := assignments(text)
+	if err == nil {
+		err = confirm(text, found)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Assignment, len(found))
+	for i, a := range found {
+		all[i] = Assignment{a.name, a.value, a.line, a.exported}
+	}
+	return all, nil
 }
 
 // assignments reads a file that a POSIX shell could source and returns what it
@@ -92,7 +117,9 @@ func (s *scanner) toStatement() bool {
 func (s *scanner) statement() ([]assignment, error) {
 	start := s.at
 	name := s.name()
+	exported := false
 	if (name == "export" || name == "readonly") && (s.peek() == ' ' || s.peek() == '\t') {
+		exported = name == "export"
 		s.blanks()
 	} else {
 		s.at = start
@@ -103,6 +130,7 @@ func (s *scanner) statement() ([]assignment, error) {
 		if err != nil {
 			return nil, err
 		}
+		one.exported = exported
 		all = append(all, one)
 		s.blanks()
 		if s.end() {

@@ -53,6 +53,12 @@ func steers(name string) bool {
 // reserved is how the names begin that are ecsnode's, now and later.
 const reserved = "NODE_"
 
+// RefuseValue says why no value may have this name, or "".
+func RefuseValue(name string) string { return refuseValueName(name) }
+
+// IsStandard reports whether every file has a variable of this name.
+func IsStandard(name string) bool { return isStandard(name) }
+
 // nodeJS are names that begin so and are Node.js's. What an operator's
 // containers run may need them.
 // https://nodejs.org/api/cli.html#environment-variables

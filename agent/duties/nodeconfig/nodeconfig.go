@@ -31,6 +31,7 @@ type Duty struct {
 	Instance cell.Reader[facts.Instance]
 	Cluster  cell.Reader[string] // the ECS cluster the node's agent joins; empty: not known
 	BuiltIn  string              // the template of files that name none
+	Supply   render.Supply
 }
 
 // Name implements duty.Duty.
@@ -67,6 +68,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		}
 		good = append(good, fmt.Sprintf("%s: %d variables", name, len(r.Variables)))
 	}
+	d.Supply.Tell(in)
 	out.Summary = summary(cfg.Directory, good)
 	return out, errors.Join(errs...)
 }
@@ -90,7 +92,7 @@ func (d *Duty) inputs() (Config, render.Inputs, error) {
 		return cfg, render.Inputs{}, duty.WaitingFor("instance metadata has not been read yet")
 	}
 	cluster, _ := d.Cluster.Get()
-	return cfg, render.Inputs{Instance: instance, Cluster: cluster}, nil
+	return cfg, d.Supply.Inputs(instance, cluster), nil
 }
 
 // render returns the content of one file, or why there is none and what that

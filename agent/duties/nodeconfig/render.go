@@ -3,6 +3,7 @@ package nodeconfig
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,12 +15,16 @@ import (
 // Data is the dot of a file's template.
 type Data struct {
 	Variables []Variable // in the order in which they should be written
+	sample    bool       // which of them there are is not known
 }
 
 // Get returns the value of one variable: {{ .Get "MY_ENVIRONMENT" }}.
 func (d Data) Get(name string) (string, error) {
 	i := slices.IndexFunc(d.Variables, func(v Variable) bool { return v.Name == name })
-	if i < 0 {
+	switch {
+	case i < 0 && d.sample:
+		return "x", nil
+	case i < 0:
 		return "", fmt.Errorf("there is no variable %q", name)
 	}
 	return d.Variables[i].Value, nil
@@ -43,7 +48,7 @@ func Render(f File, source string, in render.Inputs) (Rendered, error) {
 	if len(c.problems) > 0 {
 		return Rendered{}, problems(c.problems)
 	}
-	body, err := execute(source, Data{c.vars}, in)
+	body, err := execute(source, Data{Variables: c.vars}, in)
 	if err == nil && f.Format != PlainText {
 		err = check(body, source, c.vars)
 	}
@@ -62,6 +67,19 @@ func (c *collected) refuseNUL() {
 			c.problem("%s: the value has a NUL byte, which no shell variable can hold", v.Name)
 		}
 	}
+}
+
+// ParseTemplate parses the template of f and tries it on the names of variables
+// that do not depend on the node.
+func ParseTemplate(f File, source string) (*render.Template, error) {
+	sample := Data{sample: true}
+	for _, s := range standard {
+		sample.Variables = append(sample.Variables, Variable{s.name, "x"})
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Values)) {
+		sample.Variables = append(sample.Variables, Variable{name, "x"})
+	}
+	return render.Parse("file", source, sample)
 }
 
 // execute renders the template, which may ask for tags by itself.

@@ -63,6 +63,7 @@ type Duty struct {
 	ECS          ECS
 	Agent        Agent
 	Docker       Docker
+	Supply       render.Supply
 	// Tasks gets how each stands, in the order of their names.
 	Tasks *cell.Cell[[]facts.NodeTask]
 
@@ -111,6 +112,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	if len(c.Tasks)+len(d.state.Tasks) == 0 {
 		d.Tasks.Set(nil)
+		d.Supply.Tell(render.Inputs{})
 		return duty.Outcome{Summary: "no node task is configured"}, errors.Join(errs...)
 	}
 	instance, known := d.Instance.Get()
@@ -134,7 +136,9 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if err != nil {
 		return duty.Outcome{}, errors.Join(append(errs, err)...)
 	}
-	out, passErrs := d.pass(ctx, c, drains, render.Inputs{Instance: instance, Cluster: d.cluster()}, containers, tasks)
+	in := d.Supply.Inputs(instance, d.cluster())
+	out, passErrs := d.pass(ctx, c, drains, in, containers, tasks)
+	d.Supply.Tell(in)
 	errs = append(errs, passErrs...)
 	d.kept, err = save(d.FS, d.state, d.kept)
 	return out, errors.Join(append(errs, err)...)

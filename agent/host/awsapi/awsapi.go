@@ -31,9 +31,12 @@ const (
 // Options says how AWS's APIs are reached.
 type Options struct {
 	// Metadata is the instance metadata service that has the credentials of
-	// the instance role. There is no other source: what a node may do is told
-	// by its role, and keys in the environment are not looked at.
+	// the instance role. On a node there is no other source: what it may do is
+	// told by its role, and keys in the environment are not looked at.
 	Metadata Metadata
+	// Keys, if not nil, take the place of the instance role: those of an operator,
+	// whose machine has none.
+	Keys *Keys
 	// Dial, if nil, is a net.Dialer's.
 	Dial httpx.Dial
 	// Proxy, if nil, is http.ProxyFromEnvironment (HTTPS_PROXY, NO_PROXY).
@@ -54,9 +57,13 @@ func Config(o Options) (aws.Config, error) {
 	if proxy == nil {
 		proxy = http.ProxyFromEnvironment
 	}
+	credentials := instanceRole(o.Metadata)
+	if o.Keys != nil {
+		credentials = o.Keys
+	}
 	return aws.Config{
 		AppID:       appID,
-		Credentials: aws.NewCredentialsCache(instanceRole(o.Metadata)),
+		Credentials: aws.NewCredentialsCache(credentials),
 		HTTPClient: onUse{sync.OnceValues(func() (*http.Client, error) {
 			roots, err := withRoots(o.ExtraRoots)
 			return httpx.NewClient(httpx.Options{Dial: o.Dial, Proxy: proxy, TLS: roots, MaxAnswer: maxAnswer}), err

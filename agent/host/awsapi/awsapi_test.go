@@ -43,6 +43,9 @@ func TestClassify(t *testing.T) {
 		{"not allowed", code(400, "AccessDeniedException"), facts.ErrRefused, "refused: the instance role must allow a:B (AccessDeniedException)"},
 		{"expired credentials", code(403, "ExpiredTokenException"), facts.ErrUnavailable, "unavailable: credentials or clock out of date (ExpiredTokenException)"},
 		{"out of order", code(500, "InternalError"), facts.ErrUnavailable, "unavailable: InternalError (HTTP status 500)"},
+		{"one that another service refused", answered(400, &smithy.GenericAPIError{
+			Code: "InvalidKeyId", Message: "The key is disabled. (Service: AWSKMS; Status Code: 400; Error Code: DisabledException; Request ID: 5f642215; Proxy: null)",
+		}), facts.ErrRefused, "refused: InvalidKeyId: The key is disabled."},
 		{"a bad request", code(400, "InvalidParameterValue"), facts.ErrRefused, "refused: InvalidParameterValue: some words"},
 		{"an answer in no known form", answered(200, errors.New("x")), facts.ErrUnavailable, "unavailable: the answer makes no sense (HTTP status 200)"},
 		{"no answer", fmt.Errorf("x: %w", http.ErrServerClosed), facts.ErrUnavailable, "unavailable: x: http: Server closed"},
@@ -51,5 +54,27 @@ func TestClassify(t *testing.T) {
 		if !errors.Is(err, tc.is) || err.Error() != tc.says {
 			t.Errorf("%s: got %v, want %s", tc.name, err, tc.says)
 		}
+	}
+}
+
+func TestMissing(t *testing.T) {
+	t.Parallel()
+	const user = "User: arn:aws:sts::123456789012:assumed-role/r/i-1 is not authorized to perform: "
+	for message, want := range map[string]string{
+		"":                        "a:B",
+		"Access denied":           "a:B",
+		user + "ssm:GetParameter": "ssm:GetParameter",
+		user + "ssm:GetParameters on resource: arn:aws:ssm:eu-west-1:123456789012:parameter/a because no identity-based policy allows the ssm:GetParameters action": "ssm:GetParameters on arn:aws:ssm:eu-west-1:123456789012:parameter/a",
+		user + "kms:Decrypt on resource: arn:aws:kms:eu-west-1:123456789012:key/k1 because … (Service: AWSKMS; Status Code: 400; Request ID: 1)":                    "kms:Decrypt on arn:aws:kms:eu-west-1:123456789012:key/k1",
+		"The ciphertext refers to a customer master key that does not exist. (Service: AWSKMS; Status Code: 400; Request ID: 1)":                                    "kms:Decrypt with the key by which it is encrypted",
+		"Access to KMS is not allowed": "kms:Decrypt with the key by which it is encrypted",
+	} {
+		err := fmt.Errorf("calling: %w", &smithy.GenericAPIError{Code: "AccessDeniedException", Message: message})
+		if got := awsapi.Missing(err, "a:B"); got != want {
+			t.Errorf("%s: %s, want %s", message, got, want)
+		}
+	}
+	if got := awsapi.Missing(errors.New("no answer"), "a:B"); got != "a:B" {
+		t.Errorf("without an answer: %s", got)
 	}
 }

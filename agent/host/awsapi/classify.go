@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
@@ -57,5 +58,8 @@ func classifyCode(code, message string, status int, action string) error {
 	if status == 0 || status >= http.StatusInternalServerError {
 		return fmt.Errorf("%w: %s (HTTP status %d)", facts.ErrUnavailable, code, status)
 	}
+	// Of a service that asked another one, the answer ends with "(Service: AWSKMS;
+	// Status Code: 400; Error Code: …; Request ID: …)", new each time.
+	message, _, _ = strings.Cut(message, " (Service: ")
 	return fmt.Errorf("%w: %s: %s", facts.ErrRefused, code, httpx.Excerpt(message))
 }

@@ -28,6 +28,7 @@ import (
 type Client struct {
 	get     func(context.Context, *s3.GetObjectInput, ...func(*s3.Options)) (*s3.GetObjectOutput, error)
 	put     func(context.Context, *s3.PutObjectInput, ...func(*s3.Options)) (*s3.PutObjectOutput, error)
+	list    func(context.Context, *s3.ListObjectsV2Input, ...func(*s3.Options)) (*s3.ListObjectsV2Output, error)
 	options s3.Options
 }
 
@@ -55,7 +56,7 @@ func New(c aws.Config, endpoint string) *Client {
 		options.BaseEndpoint = &endpoint
 	}
 	client := new(s3.Client)
-	return &Client{get: client.GetObject, put: client.PutObject, options: options}
+	return &Client{get: client.GetObject, put: client.PutObject, list: client.ListObjectsV2, options: options}
 }
 
 // of returns the options of a call about o, whose answer may have limit bytes.

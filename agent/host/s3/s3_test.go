@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/awsapi"
@@ -318,4 +320,68 @@ func TestAnObjectIsReplacedWhileItIsTheOneThatWasRead(t *testing.T) {
 		_, err = replace(second, "three")
 		want(t, err, facts.ErrAbsent, cannot+"absent: there is no such object")
 	})
+}
+
+func TestListsAreReadToTheirEnd(t *testing.T) {
+	for at, endpoint := range map[string]string{"AWS": "", "an endpoint": endpoint} {
+		t.Run(at, func(t *testing.T) {
+			bubble(t, sim.Options{Unthrottled: true}, endpoint, func(t *testing.T, w *world) {
+				var want []string
+				for i := range 2345 {
+					key := fmt.Sprintf("history/a b+c/%06d", i)
+					want = append(want, key)
+					w.PutObject(object.Bucket, key, nil)
+				}
+				w.PutObject(object.Bucket, "history/a", nil)
+				w.PutObject(object.Bucket, "other", nil)
+				o := object
+				o.Key = "history/a b+c/"
+				if got, err := w.client.List(t.Context(), o); err != nil || !slices.Equal(got, want) {
+					t.Errorf("%d keys, %v", len(got), err)
+				}
+				o.Key = "nothing/"
+				if got, err := w.client.List(t.Context(), o); err != nil || len(got) > 0 {
+					t.Errorf("%q, %v", got, err)
+				}
+			})
+		})
+	}
+}
+
+func TestFailuresToListAreToldApart(t *testing.T) {
+	const cannot = "cannot list s3://acme-config/web/bundle.tar: "
+	const list = "s3/ListObjectsV2"
+	faulty := func(f sim.Fault) func(w *world) {
+		return func(w *world) { w.fault(list, f) }
+	}
+	for name, tc := range map[string]failure{
+		"no such bucket": {
+			object: func(o *facts.Object) { o.Bucket = "nobodys" },
+			is:     facts.ErrAbsent, calls: 1,
+			says: "cannot list s3://nobodys/web/bundle.tar: absent: there is no such bucket",
+		},
+		"no permission": {
+			arrange: func(w *world) { w.Deny("s3:ListBucket") },
+			is:      facts.ErrRefused, calls: 1,
+			says: cannot + "refused: the instance role must allow s3:ListBucket (AccessDenied)",
+		},
+		"an empty answer": {
+			arrange: faulty(sim.Fault{Kind: sim.FaultEmpty}),
+			is:      facts.ErrUnavailable, calls: 1,
+			says: cannot + "unavailable: the answer is no list",
+		},
+		"a hang": {
+			arrange: faulty(sim.Fault{Kind: sim.FaultHang}),
+			is:      facts.ErrUnavailable, calls: 1, longest: 10 * time.Second,
+			says: cannot + "unavailable: no answer within 10s",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.at = endpoint
+			tc.check(t, list, func(w *world, o facts.Object) error {
+				_, err := w.client.List(w.t.Context(), o)
+				return err
+			})
+		})
+	}
 }

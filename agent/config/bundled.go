@@ -1,0 +1,214 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/config/strict"
+)
+
+// A bundle is as good as root: its hooks run. What stands here keeps one that
+// was made by mistake from taking the node out of reach of the next one; it does
+// not make a signature of somebody evil harmless.
+
+// BundleProblems returns what a bundle's settings must not say: where bundles come
+// from and whom to trust, that the node is held, and anything that would be
+// written over what ecsnode is and knows. A layer that cannot be decoded has
+// the problems that Merge finds.
+func BundleProblems(layer strict.Layer) (problems strict.Problems) {
+	before, c := Default(), Default()
+	strict.Decode(&before, beneath)
+	result := strict.Attempt(&c, beneath, layer)
+	report := func(path, format string, args ...any) {
+		p := result.Problem(path, errors.New(fmt.Sprintf(format, args...)))
+		if p.Pos.File != layer.Name { // it takes away what is beneath, by a null
+			p.Pos = strict.Pos{File: layer.Name, Line: 1, Column: 1}
+		}
+		problems = append(problems, p)
+	}
+	if !reflect.DeepEqual(c.Bundle, before.Bundle) {
+		report("bundle", "a bundle does not say where bundles come from, and whose are trusted: only the image and user data do")
+	}
+	if c.Channel != before.Channel {
+		report("channel", "a bundle does not say which channel a node follows")
+	}
+	if c.Hold != before.Hold {
+		report("hold", "a bundle does not hold nodes: they would not take the next one")
+	}
+	c.writes(report)
+	problems.Sort()
+	return problems
+}
+
+// beneath stands for the files of an image: no setting of it has its default, so
+// that a null shows too.
+var beneath = strict.Layer{Name: "image", Data: []byte(`
+channel: image
+hold: image
+bundle:
+  source: s3://image
+  region: aa-image-1
+  keys: [RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3]
+  channels: [image]
+  schedule: 1 2 3 4 *
+  splay: 5s
+  keep: 6
+`)}
+
+// writes reports each path that belongs to ecsnode.
+func (c Config) writes(report func(path, format string, args ...any)) {
+	ours := func(setting, name string) {
+		if of := owned(c.through(name)); of != "" {
+			report(setting, "%s belongs to ecsnode (%s): a bundle does not write there", name, of)
+		}
+	}
+	over := func(setting, name string) {
+		ours(setting, name)
+		if of := hides(name); of != "" {
+			report(setting, "%s would hide %s, which belongs to ecsnode", name, of)
+		}
+	}
+	ours("ecs_config.path", c.ECSConfig.Path)
+	ours("node_config.directory", c.NodeConfig.Directory)
+	for name := range c.NodeConfig.Files {
+		ours(strict.Key("node_config.files", name), path.Join(c.NodeConfig.Directory, name))
+	}
+	for name, v := range c.Volumes {
+		over(strict.Key("volumes", name)+".mount_point", v.MountPoint)
+	}
+	for name, f := range c.Files.Items {
+		at := strict.Key("files.items", name)
+		ours(at, name)
+		if f.Absent || f.Link != "" {
+			over(at, name)
+		}
+		if f.Link != "" {
+			ours(at+".link", leads(name, f.Link))
+		}
+		for i, unit := range f.Restart {
+			notOurs(report, strict.Index(at+".restart", i), unit)
+		}
+		for i, unit := range f.Reload {
+			notOurs(report, strict.Index(at+".reload", i), unit)
+		}
+	}
+	for unit := range c.Services.Units {
+		notOurs(report, strict.Key("services.units", unit), unit)
+	}
+	if _, is := c.Upgrade.Packages["ecsnode"]; is {
+		report("upgrade.packages.ecsnode", "a bundle does not replace ecsnode itself")
+	}
+}
+
+// through is where a path leads by the links that the bundle itself makes.
+func (c Config) through(name string) string {
+	const most = 40 // as Linux has it
+	for range most {
+		next := name
+		for dir := path.Dir(name); dir != "/" && dir != "."; dir = path.Dir(dir) {
+			if f := c.Files.Items[dir]; f.Link != "" {
+				next = leads(dir, f.Link) + strings.TrimPrefix(name, dir)
+			}
+		}
+		if next == name {
+			break
+		}
+		name = path.Clean(next)
+	}
+	return name
+}
+
+// leads is where a symbolic link leads to.
+func leads(name, to string) string {
+	if path.IsAbs(to) {
+		return path.Clean(to)
+	}
+	return path.Join(path.Dir(name), to)
+}
+
+var ownUnit = regexp.MustCompile(`^ecsnode([-@.].*)?$`)
+
+func notOurs(report func(path, format string, args ...any), setting, unit string) {
+	if ownUnit.MatchString(unit) {
+		report(setting, "%s belongs to ecsnode: a bundle leaves it alone", unit)
+	}
+}
+
+// ownDirs are ecsnode's alone.
+var ownDirs = []string{"/etc/ecsnode", "/var/lib/ecsnode", "/run/ecsnode"}
+
+// binaryDirs are where the binary may be, and unitDirs where systemd looks for
+// units (systemd.unit(5)) and for settings of its own daemons.
+var (
+	binaryDirs = []string{"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
+	unitDirs   = []string{
+		"/etc/systemd", "/run/systemd", "/usr/lib/systemd", "/usr/local/lib/systemd",
+	}
+)
+
+// links are those of Amazon Linux 2023 by which a path has a second spelling.
+var links = []struct{ from, to string }{
+	{"/bin", "/usr/bin"},
+	{"/sbin", "/usr/sbin"},
+	{"/lib", "/usr/lib"},
+	{"/lib64", "/usr/lib64"},
+	{"/var/run", "/run"},
+}
+
+// plain is the one spelling of a path.
+func plain(name string) string {
+	name = path.Clean(name)
+	for _, l := range links {
+		if name == l.from || strings.HasPrefix(name, l.from+"/") {
+			return l.to + strings.TrimPrefix(name, l.from)
+		}
+	}
+	return name
+}
+
+// owned says what of ecsnode's is at the path, or "".
+func owned(name string) string {
+	name = plain(name)
+	for _, dir := range ownDirs {
+		if within(name, dir) {
+			return dir
+		}
+	}
+	for _, dir := range binaryDirs {
+		if name == dir+"/ecsnode" {
+			return "the binary"
+		}
+	}
+	for _, dir := range unitDirs {
+		if !within(name, dir) {
+			continue
+		}
+		// A unit, a directory of its drop-ins, a link in a target's .wants, and the
+		// drop-ins by which ecsnode holds others back.
+		for part := range strings.SplitSeq(strings.TrimPrefix(name, dir), "/") {
+			if stem, _, _ := strings.Cut(part, ".d"); ownUnit.MatchString(stem) || strings.HasSuffix(part, "-ecsnode.conf") {
+				return "a unit"
+			}
+		}
+	}
+	return ""
+}
+
+// hides says which of ecsnode's directories is below the path, or "".
+func hides(name string) string {
+	name = plain(name)
+	for _, dir := range append(append(append([]string{}, ownDirs...), binaryDirs...), unitDirs...) {
+		if within(dir, name) {
+			return dir
+		}
+	}
+	return ""
+}
+
+func within(name, dir string) bool {
+	return name == dir || dir == "/" || strings.HasPrefix(name, dir+"/")
+}

@@ -1,0 +1,104 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/config/strict"
+)
+
+func TestWhatABundleMustNotSay(t *testing.T) {
+	t.Parallel()
+	item := func(name, is string) string { return "files: {items: {" + name + ": {" + is + "}}}" }
+	for name, tc := range map[string]struct{ text, says string }{
+		"where bundles come from":   {"bundle: {source: 's3://evil'}", "b.yaml:1:9: bundle: a bundle does not say where"},
+		"whom to trust":             {"bundle: {keys: [RWQBRcsgLkmHaxD6nAA/1v8iUFP3vkS2PEFOn7YhkD7MtJa7ZG2XS5ST]}", "a bundle does not say where"},
+		"that nobody is trusted":    {"bundle: {keys: []}", "a bundle does not say where"},
+		"the default of it":         {"bundle: null", "a bundle does not say where"},
+		"the default of its keys":   {"bundle: {keys: null}", "a bundle does not say where"},
+		"when to look":              {"bundle: {schedule: '0 0 1 1 *'}", "a bundle does not say where"},
+		"another channel":           {"channel: beta", "a bundle does not say which channel"},
+		"the channel of old":        {"channel: null", "a bundle does not say which channel"},
+		"a hold":                    {"hold: for ever", "a bundle does not hold nodes"},
+		"its own settings":          {item("/etc/ecsnode/ecsnode.yaml", "literal: ''"), "/etc/ecsnode/ecsnode.yaml belongs to ecsnode"},
+		"its own state":             {item("/var/lib/ecsnode/x", "absent: true"), "belongs to ecsnode (/var/lib/ecsnode)"},
+		"its status":                {item("/run/ecsnode/status.json", "literal: ''"), "(/run/ecsnode)"},
+		"its status, spelt in old":  {item("/var/run/ecsnode/status.json", "literal: ''"), "(/run/ecsnode)"},
+		"a directory of its own":    {item("/etc/ecsnode", "directory: true"), "(/etc/ecsnode)"},
+		"its binary":                {item("/usr/bin/ecsnode", "literal: ''"), "(the binary)"},
+		"its binary, spelt in old":  {item("/bin/ecsnode", "absent: true"), "(the binary)"},
+		"its unit":                  {item("/etc/systemd/system/ecsnode.service", "literal: ''"), "(a unit)"},
+		"its unit, spelt in old":    {item("/lib/systemd/system/ecsnode-boot.service", "literal: ''"), "(a unit)"},
+		"a drop-in of its unit":     {item("/etc/systemd/system/ecsnode.service.d/x.conf", "literal: ''"), "(a unit)"},
+		"a drop-in of a prefix":     {item("/etc/systemd/system/ecsnode-.service.d/x.conf", "literal: ''"), "(a unit)"},
+		"what starts it":            {item("/etc/systemd/system/multi-user.target.wants/ecsnode.service", "absent: true"), "(a unit)"},
+		"what holds ECS back":       {item("/etc/systemd/system/ecs.service.d/50-ecsnode.conf", "link: /dev/null"), "(a unit)"},
+		"a link to its settings":    {item("/srv/x", "link: /etc/ecsnode"), "link: /etc/ecsnode belongs"},
+		"a relative link there":     {item("/srv/x", "link: ../var/lib/ecsnode"), "/var/lib/ecsnode belongs"},
+		"a file beyond a link":      {"files: {items: {/srv/e: {link: /etc}, /srv/e/ecsnode/x: {literal: ''}}}", "/srv/e/ecsnode/x belongs to ecsnode"},
+		"a file beyond two links":   {"files: {items: {/srv/e: {link: f}, /srv/f: {link: /}, /srv/e/etc/ecsnode/x: {literal: ''}}}", "belongs to ecsnode"},
+		"a link in the place of it": {item("/var/lib", "link: /mnt"), "/var/lib would hide /var/lib/ecsnode"},
+		"nothing in its place":      {item("/etc", "absent: true"), "/etc would hide"},
+		"a volume over it":          {"volumes: {x: {device: /dev/xvdf, filesystem: xfs, mount_point: /var/lib}}", "volumes.x.mount_point: /var/lib would hide"},
+		"a volume in it":            {"volumes: {x: {device: /dev/xvdf, filesystem: xfs, mount_point: /run/ecsnode/jobs}}", "belongs to ecsnode"},
+		"node.config in it":         {"node_config: {directory: /etc/ecsnode}", "node_config.directory: /etc/ecsnode belongs"},
+		"ecs.config in it":          {"ecs_config: {path: /var/lib/ecsnode/x}", "ecs_config.path: "},
+		"its unit stopped":          {"services: {units: {ecsnode.service: {state: stopped}}}", "ecsnode.service belongs to ecsnode"},
+		"its unit masked":           {"services: {units: {ecsnode-boot.service: {masked: true}}}", "ecsnode-boot.service belongs"},
+		"its unit restarted":        {item("/etc/x", "literal: '', restart: [ecsnode.service]"), "restart[0]: ecsnode.service belongs"},
+		"another ecsnode":           {"upgrade: {packages: {ecsnode: latest}}", "does not replace ecsnode"},
+		"a file, among mistakes":    {"hold: ''\nclutser: web\n" + item("/etc/ecsnode/x", "literal: ''"), "/etc/ecsnode/x belongs"},
+	} {
+		problems := config.BundleProblems(strict.Layer{Name: "b.yaml", Data: []byte(tc.text + "\n")})
+		var all []string
+		for _, p := range problems {
+			if p.Pos.Line == 0 {
+				t.Errorf("%s: no place: %v", name, p)
+			}
+			all = append(all, p.Error())
+		}
+		if got := strings.Join(all, "\n"); !strings.Contains(got, tc.says) {
+			t.Errorf("%s: got %q, want %s", name, got, tc.says)
+		}
+	}
+}
+
+func TestWhatABundleMaySay(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"nothing":           "",
+		"a cluster":         "cluster: web",
+		"an empty section":  "bundle:\n",
+		"files":             "files: {items: {/etc/motd: {literal: hello}, /usr/bin/tool: {literal: ''}, /etc/systemd/system/x.service: {literal: ''}}}",
+		"other drop-ins":    "files: {items: {/etc/systemd/system/ecs.service.d/60-limits.conf: {literal: ''}}}",
+		"names like its":    "files: {items: {/etc/ecsnodes/x: {literal: ''}, /usr/bin/ecsnode-exporter: {literal: ''}}}",
+		"a link":            "files: {items: {/usr/local/bin/python: {link: /usr/bin/python3}, /srv/etc: {link: /etc}}}",
+		"a volume":          "volumes: {docker: {device: /dev/xvdcz, filesystem: xfs, mount_point: /var/lib/docker}}",
+		"a service":         "services: {units: {ecsnodes.service: {enabled: true}}}",
+		"links in a circle": "files: {items: {/srv/a: {link: /srv/b}, /srv/b: {link: /srv/a}, /srv/a/x: {literal: ''}}}",
+	} {
+		if problems := config.BundleProblems(strict.Layer{Name: "b.yaml", Data: []byte(text)}); len(problems) > 0 {
+			t.Errorf("%s: %v", name, problems)
+		}
+	}
+}
+
+// TestEverySettingOfTheImageIsKept: one that is added to the section is looked
+// after too.
+func TestEverySettingOfTheImageIsKept(t *testing.T) {
+	t.Parallel()
+	strict.Walk(config.Default(), func(s strict.Setting) {
+		if s.Path != "channel" && s.Path != "hold" && !strings.HasPrefix(s.Path, "bundle.") {
+			return
+		}
+		section, key, nested := strings.Cut(s.Path, ".")
+		text := section + ": null\n"
+		if nested {
+			text = section + ": {" + key + ": null}\n"
+		}
+		if problems := config.BundleProblems(strict.Layer{Name: "b.yaml", Data: []byte(text)}); len(problems) == 0 {
+			t.Errorf("a bundle may take away %s", s.Path)
+		}
+	})
+}

@@ -1,0 +1,86 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/config/strict"
+	"github.com/ecsnode/ecsnode/agent/duties/files"
+	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/render"
+)
+
+// calls is a setting that is a template.
+type calls interface{ Calls(function string) bool }
+
+// misplaced reports templates that ask where they will get nothing: for a secret
+// in what others may read, and for anything that has to be fetched in a message
+// that is made once.
+func misplaced(c Config, report func(path, message string)) {
+	strict.Walk(c, func(s strict.Setting) {
+		t, is := s.Value.(calls)
+		switch {
+		case !is || strings.HasPrefix(s.Path, "files."): // says so itself
+		case strings.HasPrefix(s.Path, "drain.webhook."):
+			for _, function := range []string{"ssm", "ssmTree", "secret", "file"} {
+				if t.Calls(function) {
+					report(s.Path, function+" has no value in a message: expected tags and fields of the node")
+				}
+			}
+		case t.Calls("secret") && s.Path != "ecs_config.settings.ECS_ENGINE_AUTH_DATA":
+			report(s.Path, render.ErrSecret.Error())
+		}
+	})
+}
+
+// CheckTemplates reads the templates that the configuration names and returns
+// what is wrong with them. The node reads them when it renders, and leaves out
+// nothing but the file that one is for.
+func (l *Loaded) CheckTemplates(disk fsx.FS) (problems strict.Problems) {
+	check := func(setting, name string, parse func(source string) error) {
+		source, err := disk.ReadFile(name)
+		if err == nil {
+			err = parse(string(source))
+			if err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		if err != nil {
+			problems = append(problems, l.result.Problem(setting, err))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Config.Files.Items)) {
+		f := l.Config.Files.Items[name]
+		setting := strict.Key("files.items", name)
+		switch {
+		case f.Template != "":
+			check(setting+".template", path.Join(files.TemplateDir, f.Template), func(source string) error {
+				t, err := render.Parse(f.Template, source, struct{}{})
+				if err == nil && t.Calls("secret") && l.Config.Files.NeverSecret(name) {
+					err = render.ErrSecret
+				}
+				return err
+			})
+		case f.Source != "":
+			check(setting+".source", path.Join(files.SourceDir, f.Source), func(string) error { return nil })
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Config.NodeConfig.Files)) {
+		if f := l.Config.NodeConfig.Files[name]; f.Template != "" {
+			check(strict.Key("node_config.files", name)+".template", f.Template, func(source string) error {
+				t, err := nodeconfig.ParseTemplate(f, source)
+				if err == nil && t.Calls("secret") {
+					err = errors.New("a secret cannot be in what every container reads")
+				}
+				return err
+			})
+		}
+	}
+	problems.Sort()
+	return problems
+}

@@ -1,0 +1,273 @@
+package migrate
+
+import (
+	"cmp"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/ecsnode/ecsnode/agent/fsx"
+)
+
+// maxScript bounds the scripts that are looked into. An interpreter or a binary
+// is larger, and hostile text makes the parser use much memory.
+const maxScript = 64 << 10
+
+// verdict is what is known of a command.
+type verdict struct {
+	runs     bool   // it runs ansible, for certain
+	via      string // the script or the unit by which it does
+	mentions bool   // its text speaks of ansible
+}
+
+// finder tells what runs ansible. It looks into the scripts that a command
+// names, and not into what these call.
+type finder struct {
+	files fsx.FS
+	units map[string]bool // services that run ansible
+}
+
+var (
+	programs = []string{"ansible", "ansible-playbook", "ansible-pull", "ansible-runner"}
+	shells   = []string{"sh", "bash", "dash", "ash", "ksh", "zsh"}
+	// carriers run the command that stands behind their own arguments.
+	carriers = []string{
+		"sudo", "doas", "env", "nice", "ionice", "timeout", "flock", "chronic", "cronic", "setsid", "nohup", "time", "systemd-run", "systemd-cat",
+		"run-one", "xargs", "exec", "command", "su", "runuser", "stdbuf", "unshare", "chrt", "taskset", "cpulimit", "python", "python2", "python3",
+	}
+	binaries = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"}
+
+	speaks     = regexp.MustCompile(`(?i)ansible`)
+	shebang    = regexp.MustCompile(`^#![ \t]*(\S+)(?:[ \t]+(.*))?`)
+	notRunning = []string{"-v", "-V"} // of "command": it only looks
+)
+
+// command judges a command of a shell.
+func (f *finder) command(text string) verdict { return f.judge(text, "/", 0) }
+
+// judge judges shell text whose commands start in a directory. Scripts are looked
+// into at depth 0.
+func (f *finder) judge(text, dir string, depth int) verdict {
+	v := verdict{mentions: speaks.MatchString(text)}
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
+	if err != nil || len(text) > maxScript {
+		return v
+	}
+	return v.or(f.node(file, &dir, depth))
+}
+
+func (v verdict) or(o verdict) verdict {
+	if o.runs && !v.runs {
+		v.runs, v.via = true, o.via
+	}
+	v.mentions = v.mentions || o.mentions
+	return v
+}
+
+// node judges every command below a node of a script, in their order.
+func (f *finder) node(n syntax.Node, dir *string, depth int) (v verdict) {
+	syntax.Walk(n, func(n syntax.Node) bool {
+		call, ok := n.(*syntax.CallExpr)
+		if !ok || len(call.Args) == 0 {
+			return true
+		}
+		args := make([]string, len(call.Args))
+		for i, w := range call.Args {
+			args[i] = literal(w)
+		}
+		if args[0] == "cd" && len(args) == 2 {
+			*dir = path.Join(*dir, args[1])
+			if path.IsAbs(args[1]) {
+				*dir = path.Clean(args[1])
+			}
+		}
+		v = v.or(f.call(args, *dir, depth))
+		return true
+	})
+	return v
+}
+
+// literal is a word without its quotes. What a shell would put in stands as it is
+// written, which no name of a program has.
+func literal(w *syntax.Word) string {
+	var b strings.Builder
+	var add func(parts []syntax.WordPart)
+	add = func(parts []syntax.WordPart) {
+		for _, p := range parts {
+			switch p := p.(type) {
+			case *syntax.Lit:
+				b.WriteString(unescape(p.Value))
+			case *syntax.SglQuoted:
+				b.WriteString(p.Value)
+			case *syntax.DblQuoted:
+				add(p.Parts)
+			default:
+				b.WriteByte('$')
+			}
+		}
+	}
+	add(w.Parts)
+	return b.String()
+}
+
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func isOne(name string, of []string) bool { return slices.Contains(of, name) }
+
+// call judges one command by its words.
+func (f *finder) call(args []string, dir string, depth int) verdict {
+	name := path.Base(args[0])
+	switch {
+	case isOne(name, programs):
+		return verdict{runs: true}
+	case name == "command" && len(args) > 1 && isOne(args[1], notRunning):
+		return verdict{}
+	case name == "." || name == "source":
+		return f.script(args[1:], dir, depth)
+	case name == "systemctl":
+		return f.systemctl(args[1:])
+	case isOne(name, shells), name == "su", name == "runuser", name == "flock":
+		for i, a := range args[1:] {
+			if strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.HasSuffix(a, "c") && i+2 < len(args) && depth < 3 {
+				if v := f.judge(args[i+2], dir, depth); v.runs || isOne(name, shells) {
+					return v
+				}
+				break // it may be an option of the command that is carried
+			}
+		}
+		if isOne(name, shells) {
+			return f.script(args[1:], dir, depth)
+		}
+	}
+	if !isOne(name, carriers) {
+		return f.script(args, dir, depth)
+	}
+	for i, a := range args[1:] {
+		base := path.Base(a)
+		if isOne(base, programs) && (a == base || isOne(path.Base(path.Dir(a)), []string{"bin", "sbin"})) {
+			return verdict{runs: true}
+		}
+		if a == "-m" && isOne(name, []string{"python", "python3"}) && i+2 < len(args) && strings.HasPrefix(args[i+2], "ansible") {
+			return verdict{runs: true}
+		}
+		if isOne(base, shells) || isOne(base, carriers) || base == "systemctl" {
+			return f.call(args[i+1:], dir, depth)
+		}
+	}
+	for _, a := range args[1:] {
+		if path.IsAbs(a) || strings.HasPrefix(a, "./") {
+			if v := f.script([]string{a}, dir, depth); v.runs || v.mentions {
+				return v
+			}
+		}
+	}
+	return verdict{}
+}
+
+// systemctl judges what a unit that is started does.
+func (f *finder) systemctl(args []string) verdict {
+	starts := false
+	for _, a := range args {
+		unit := a
+		if !strings.Contains(unit, ".") {
+			unit += ".service"
+		}
+		switch {
+		case isOne(a, []string{"start", "restart", "reload-or-restart", "try-restart"}):
+			starts = true
+		case starts && f.units[unit]:
+			return verdict{runs: true, via: unit}
+		}
+	}
+	return verdict{}
+}
+
+// script looks into the script that the first word which is no option names.
+func (f *finder) script(args []string, dir string, depth int) verdict {
+	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
+	if i < 0 || depth > 0 || strings.Contains(args[i], "$") || args[i] == "" {
+		return verdict{}
+	}
+	var places []string
+	switch name := args[i]; {
+	case path.IsAbs(name):
+		places = []string{path.Clean(name)}
+	case strings.Contains(name, "/"):
+		places = []string{path.Join(dir, name)}
+	default:
+		for _, d := range binaries {
+			places = append(places, path.Join(d, name))
+		}
+		if i > 0 || len(args) == 1 { // sh NAME
+			places = append(places, path.Join(dir, name))
+		}
+	}
+	for _, p := range places {
+		text, ok := f.read(p)
+		if !ok {
+			continue
+		}
+		v := f.judgeScript(text, depth+1)
+		if v.runs {
+			v.via = p
+		}
+		return v
+	}
+	return verdict{}
+}
+
+// judgeScript judges a program that is text.
+func (f *finder) judgeScript(text string, depth int) verdict {
+	switch by := interpreter(text); {
+	case isOne(by, programs):
+		return verdict{runs: true}
+	case by != "" && !isOne(by, shells):
+		return verdict{mentions: speaks.MatchString(text)}
+	}
+	return f.judge(text, "/", depth)
+}
+
+// interpreter is the name of the program that a script asks for, or "".
+func interpreter(text string) string {
+	m := shebang.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	by := path.Base(m[1])
+	if arguments := strings.Fields(m[2]); by == "env" && len(arguments) > 0 {
+		by = path.Base(arguments[len(arguments)-1])
+	}
+	return by
+}
+
+// read returns the text of a small regular file.
+func (f *finder) read(name string) (text string, ok bool) {
+	info, err := f.files.Stat(name)
+	if err != nil || info.Size() > maxScript {
+		return "", false
+	}
+	leads, err := leadsTo(f.files, name, info)
+	if err != nil {
+		return "", false
+	}
+	data, err := f.files.ReadFile(cmp.Or(leads, name))
+	if err != nil || len(data) > maxScript || strings.Contains(string(data), "\x00") {
+		return "", false
+	}
+	return string(data), true
+}

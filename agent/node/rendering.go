@@ -1,0 +1,57 @@
+package node
+
+import (
+	"path"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/duties/files"
+	"github.com/ecsnode/ecsnode/agent/duties/parameters"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/render"
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+// rendering are the duties whose templates may ask for parameters.
+var rendering = [...]string{"daemonjson", "ecsconfig", "files", "nodeconfig", "nodetasks"}
+
+func newAsked() map[string]*cell.Cell[facts.References] {
+	asked := map[string]*cell.Cell[facts.References]{}
+	for _, name := range rendering {
+		asked[name] = cell.New(facts.References.Equal)
+	}
+	return asked
+}
+
+// supply is what the templates of one duty may ask for.
+func (n *Node) supply(name string, disk fsx.FS) render.Supply {
+	return render.Supply{Parameters: n.parameters, Asked: n.asked[name], File: func(file string) ([]byte, error) {
+		return disk.ReadFile(path.Join(files.SourceDir, file))
+	}}
+}
+
+// parametersDuty reads what all of them ask for. Where the network must not be
+// asked, only what was kept is there.
+func (n *Node) parametersDuty(disk fsx.FS, offline bool) duty.Entry {
+	d := &parameters.Duty{
+		FS: disk, ID: n.id, Config: n.parametersConfig(), Instance: n.instance, Parameters: n.parameters,
+	}
+	if !offline {
+		d.Store, d.Secrets = n.hosts.ssm, n.hosts.secrets
+	}
+	on := []cell.Waker{n.config, n.instance}
+	for _, name := range rendering {
+		d.Asked = append(d.Asked, n.asked[name])
+		on = append(on, n.asked[name])
+	}
+	return duty.Entry{
+		Duty: d, When: when.Every(time.Minute), On: on, Timeout: time.Minute,
+		Retry: duty.Retry{Min: 2 * time.Second, Max: 5 * time.Minute},
+	}
+}
+
+func (n *Node) parametersConfig() cell.Reader[parameters.Config] {
+	return cell.View(n.config, func(e *effective) parameters.Config { return e.Parameters })
+}
