@@ -45,7 +45,7 @@ func (c Child) Run(ctx context.Context) (status int, err error) {
 		grace = 0 // they were told with it, and have had their time
 	}
 	n, err := child.EndOthers(grace)
-	if n > 0 {
+	if n > 0 && grace > 0 {
 		out.Note("ecsnode: it left %d running, which %s ended", n, map[bool]string{true: "was", false: "were"}[n == 1])
 	}
 	if err != nil {

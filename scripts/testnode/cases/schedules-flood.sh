@@ -18,7 +18,9 @@ on ecsnode schedules run flood
 most=0
 for _ in {1..300}; do
 	size=$(on sh -c 'stat -c %s /run/ecsnode/jobs/schedule-flood-*.log 2>/dev/null || echo 0')
-	((most = size > most ? size : most))
+	if ((size > most)); then
+		most=$size
+	fi
 	if [[ $(on ecsnode schedules) == *"last "*": "* ]]; then
 		break
 	fi
