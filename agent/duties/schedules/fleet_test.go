@@ -131,7 +131,7 @@ func (l *ledger) node(t *testing.T, i int, skew time.Duration, store schedules.S
 	}
 	h.ecs = &ecs{h: h, tasks: map[string]*task{}}
 	h.cells.config, h.cells.drains, h.cells.shown = cell.New(never[schedules.Config]), cell.Comparable[bool](), cell.New(never[[]facts.Schedule])
-	h.configure(items{"tidy": {Cron: "0 1 * * *", OncePer: schedules.PerCluster, Splay: minutes(2)}})
+	h.configure(items{"tidy": {Cron: "0 1 * * *", OncePer: schedules.PerCluster, Splay: minutes(2), StartWithin: minutes(4)}})
 	h.cells.drains.Set(false)
 	// The answer that is lost, and the kill, come upon a whole call.
 	h.store = &line{Store: store, after: func(string) error {
