@@ -177,7 +177,8 @@ func (v view) drop(r record) record {
 	case v.paused && !r.Due.ByHand:
 		return v.forgo(r, whyPaused, true)
 	case v.drains && (r.Due.ByHand || v.s.Missed != RunOnce || v.s.perCluster() && v.now.Wall.Sub(r.Due.Tick) > leaseKept):
-		return v.forgo(r, whyDrains, true)
+		// With its lease taken, no other node runs it either.
+		return v.forgo(r, whyDrains, !r.Due.Owned)
 	case v.drains:
 		r.Due = r.Due.because(whyDrains)
 	case r.Due.Why == whyDrains: // the node stays after all

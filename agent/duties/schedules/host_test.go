@@ -26,7 +26,7 @@ const (
 // host is a node around the duty: its clocks, its service manager, Docker, ECS
 // and S3, all with state. A process that is killed leaves all of it as it was.
 type host struct {
-	t      *testing.T
+	t      testing.TB
 	id     string
 	files  fsx.FS
 	skew   time.Duration // of the wall clock
@@ -317,7 +317,7 @@ func known[T any](v T) cell.Reader[T] {
 }
 
 // newHost is one at a time of its own wall clock.
-func newHost(t *testing.T, at string, c items) *host {
+func newHost(t testing.TB, at string, c items) *host {
 	t.Helper()
 	disk, err := fsx.Open(t.TempDir())
 	if err != nil {
@@ -358,7 +358,7 @@ func (h *host) reboot(down time.Duration) {
 }
 
 // once makes a pass, and another process if that is killed in it.
-func (h *host) once(t *testing.T) {
+func (h *host) once(t testing.TB) {
 	defer func() {
 		switch p := recover(); p.(type) {
 		case nil:

@@ -107,6 +107,9 @@ const (
 	looksTask = 5 * time.Second
 	retryMin  = time.Second
 	retryMax  = 20 * time.Second
+	// requestKept is how long an operator's wish for a run counts while no daemon
+	// runs, or no such schedule is configured.
+	requestKept = 24 * time.Hour
 )
 
 // Request is an operator who wants a run now, or a pause.
@@ -252,7 +255,9 @@ func (p *pass) asked(name string, v *view) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, &v.asked); err != nil || v.asked.ID == "" {
+	err = json.Unmarshal(data, &v.asked)
+	if err != nil || v.asked.ID == "" || p.now.Wall.Sub(v.asked.At).Abs() > requestKept {
+		v.asked = Request{} // garbage, or of long ago
 		_, err := p.FS.Remove(file)
 		return err
 	}

@@ -447,6 +447,20 @@ func TestWhatAnOperatorAsksFor(t *testing.T) {
 	})
 }
 
+// A wish of long ago, and garbage, run nothing.
+func TestAWishOfLongAgo(t *testing.T) {
+	on(t, monday, hourly, func(t *testing.T, h *host) {
+		for _, at := range []time.Time{h.Now().Wall.Add(-25 * time.Hour), {}} {
+			h.ask(schedules.RunFile("tidy"), at)
+			h.pass(10 * time.Second)
+			h.wantRan()
+			if _, err := h.files.Stat(requests + "/" + schedules.RunFile("tidy")); err == nil {
+				t.Errorf("that of %v is still there", at)
+			}
+		}
+	})
+}
+
 func TestSettingsThatChange(t *testing.T) {
 	on(t, monday, hourly, func(t *testing.T, h *host) {
 		h.does["tidy"] = does{takes: 20 * time.Minute}

@@ -2,7 +2,7 @@
 # Takes:    long
 # Name:     what runs at set times, and how it ends
 # Node:     one whose configuration has a command each minute, and others that run by hand
-# Happens:  a minute passes; each is run: one fails, one hangs, one ignores its end, one leaves another running, one hangs in a container
+# Happens:  a minute passes; each is run: one fails, one hangs, one ignores its end, one takes all memory, one leaves another running, one hangs in a container
 # Must be:  each runs once and says how it ended; nothing is left running; a pause keeps them from running
 
 new_node <<'YAML'
@@ -14,6 +14,7 @@ schedules:
     hangs: {cron: '@yearly', timeout: 2s, command: [/bin/sh, -c, 'echo begun; sleep 86399']}
     deaf: {cron: '@yearly', timeout: 2s, command: [/bin/sh, -c, 'trap "" TERM; echo begun; sleep 86398; sleep 86398']}
     leaves: {cron: '@yearly', command: [/bin/sh, -c, 'setsid sleep 86397 & echo forked']}
+    hog: {cron: '@yearly', memory: 32, command: [/bin/sh, -c, 'echo begun; tail /dev/zero']}
     inside: {cron: '@yearly', exec: {family: web, command: [sh, -c, 'echo "in $HOSTNAME"; exit 4']}}
     hangs-inside: {cron: '@yearly', timeout: 2s, exec: {family: web, command: [sh, -c, 'echo begun inside; sleep 86396; echo never']}}
 YAML
@@ -40,6 +41,9 @@ ended 1 "error: deaf: timed out" deaf
 alone 86398
 ended 0 "ecsnode: it left 1 running, which was ended" leaves
 alone 86397
+# Where the host has cgroup v1, as this node then does, only the process that took the memory is killed.
+ended 1 "error: hog: " hog
+on ecsnode schedules | grep -A1 '^  hog' | grep -e 'exit status 137' -e 'killed: it took more memory than it may'
 web=$(docker_run -d --hostname here --label com.amazonaws.ecs.task-definition-family=web --label com.amazonaws.ecs.container-name=web \
 	--label com.amazonaws.ecs.task-arn=arn:aws:ecs:eu-west-1:123456789012:task/web/1 busybox sleep 100000)
 ended 1 "in here"$'\n'"error: inside: exit status 4" inside
@@ -59,4 +63,4 @@ sleep 61
 [[ $(on sh -c 'wc -l </var/lib/each-minute') == "$times" && -z $(on sh -c 'sort /var/lib/each-minute | uniq -d') ]]
 on ecsnode schedules resume each-minute
 within 2 listed each-minute idle
-[[ $(on ecsnode schedules --json | grep -c '"name"') == 7 ]]
+[[ $(on ecsnode schedules --json | grep -c '"name"') == 8 ]]
