@@ -34,7 +34,7 @@ var (
 	// As rpm allows: names and versions reach dnf as arguments, never a shell.
 	versionForm = regexp.MustCompile(`^([0-9]{1,9}:)?[0-9][A-Za-z0-9.+~^_]*-[A-Za-z0-9.+~^_]+$`)
 	packageForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
-	kernelForm  = regexp.MustCompile(`^kernel([0-9].*|-.*)?$`)
+	kernelForm  = regexp.MustCompile(`^kernel[0-9.]*(-core|-modules|-modules-core)?$`)
 	releaseForm = regexp.MustCompile(`^(latest|2023\.[0-9]+\.[0-9]{8})$`)
 )
 

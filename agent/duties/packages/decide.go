@@ -72,13 +72,6 @@ func (t todo) words() (all []string) {
 	return all
 }
 
-func (t todo) installs() (names []string) {
-	for _, i := range t.install {
-		names = append(names, i.name)
-	}
-	return names
-}
-
 // without drops what cannot be done now, or was tried in vain a while ago.
 func (t todo) without(drop func(name string) bool) todo {
 	t.install = slices.DeleteFunc(slices.Clone(t.install), func(i item) bool { return drop(i.name) })

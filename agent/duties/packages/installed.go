@@ -52,7 +52,7 @@ func (i installed) versions() map[string]string {
 func (i installed) twice() []string {
 	var all []string
 	for name, versions := range i {
-		if kernelForm.MatchString(name) {
+		if strings.HasPrefix(name, "kernel") {
 			continue
 		}
 		archs := map[string]bool{}

@@ -30,7 +30,7 @@ func (p *pass) install(t todo, look bool) error {
 	if p.cfg.Releasever != "" {
 		args = append(args, "--releasever="+p.cfg.Releasever)
 	}
-	for _, name := range p.excluded {
+	for _, name := range slices.Concat(p.excluded, p.pinned()) {
 		args = append(args, "--exclude="+name)
 	}
 	args = append(args, "install")
@@ -44,6 +44,18 @@ func (p *pass) install(t todo, look bool) error {
 		tx.Asked = p.cfg.asked()
 	}
 	return p.start(tx, dnf(args...), t.words())
+}
+
+// pinned are packages in the one version that they should have: they neither
+// move up nor down because another one would have them otherwise.
+func (p *pass) pinned() (names []string) {
+	for _, name := range p.cfg.names() {
+		want := p.cfg.Ensure[name]
+		if have := p.now[name]; want.exact() && len(have) > 0 && same(have[0], want) && !slices.Contains(p.excluded, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // replay is a stored transaction as dnf 4.14 takes it: dnf/transaction_sr.py.
