@@ -42,8 +42,9 @@ type machine struct {
 	end time.Time
 	do  func()
 
-	needs map[string][]string // by package, installed ones that need it
-	does  []string            // in words, by command
+	needs  map[string][]string // by package, installed ones that need it
+	either []string            // some package needs one of these
+	does   []string            // in words, by command
 
 	config *cell.Cell[packages.Config]
 	states *cell.Cell[facts.Packages]
@@ -239,6 +240,9 @@ func (m *machine) uninstall(name string) {
 }
 
 func (m *machine) Dependants(_ context.Context, names ...string) (all []facts.Dependant, err error) {
+	if len(m.either) > 0 && !slices.ContainsFunc(m.either, func(n string) bool { return !slices.Contains(names, n) }) {
+		all = append(all, facts.Dependant{Name: "cron", Needs: "smtpd"})
+	}
 	for _, name := range names {
 		for _, by := range m.needs[name] {
 			if m.has(by) && !slices.Contains(names, by) {

@@ -244,7 +244,7 @@ func (p *pass) report(err error) error {
 		note = "nothing newer"
 	}
 	p.out.Summary = p.now.summary(p.cfg, p.made, note)
-	if p.owed || len(p.record.Owed) > 0 && p.unsafe != "" {
+	if p.owed {
 		p.out.Warnings = append(p.out.Warnings, fmt.Sprintf("%s are left out of the upgrade, which is owed: %s", strings.Join(engine, ", "), p.unsafe))
 	}
 	errs := []error{err}

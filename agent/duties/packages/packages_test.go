@@ -206,6 +206,20 @@ func TestWhatIsOwedIsDoneOnceTasksHaveLeft(t *testing.T) {
 	})
 }
 
+func TestANewestThatIsOwedIsLookedForOnceTasksHaveLeft(t *testing.T) {
+	inMachine(t, map[string]packages.Wanted{"docker": packages.Latest, "ecs-init": packages.Latest}, func(t *testing.T, m *machine) {
+		m.available["docker"], m.available["ecs-init"], m.tasks = "25.0.8-1", "1.1-1", 1
+		for range 2 {
+			m.good("docker 25.0.3-1, ecs-init 1.1-1", "containerd, docker, runc are left out of the upgrade, which is owed: task containers run and live-restore is off")
+		}
+		m.tasks = 0
+		m.good("docker 25.0.8-1, ecs-init 1.1-1")
+		m.tasks = 1
+		m.good("docker 25.0.8-1, ecs-init 1.1-1")
+		m.wantRan("@ --exclude=containerd --exclude=docker --exclude=runc install ecs-init", "@ install docker ecs-init")
+	})
+}
+
 func TestANewConfigurationIsANewTransaction(t *testing.T) {
 	inMachine(t, latest, func(t *testing.T, m *machine) {
 		m.good("ecs-init 1.0-1 (nothing newer)")
@@ -304,6 +318,26 @@ func TestWhatOthersNeedIsNotRemoved(t *testing.T) {
 		}
 		m.config.Set(packages.Config{Ensure: map[string]packages.Wanted{"library": packages.Absent, "program": packages.Absent}})
 		m.good("library is absent, program is absent")
+	})
+}
+
+func TestEachCanGoAndNotAllOfThem(t *testing.T) {
+	inMachine(t, map[string]packages.Wanted{"postfix": packages.Absent, "exim": packages.Absent}, func(t *testing.T, m *machine) {
+		m.install("postfix", "exim")
+		m.either = []string{"postfix", "exim"}
+		m.bad("cannot remove exim: cron needs one of those that are to be absent (smtpd)", "cannot remove postfix: cron needs")
+		m.wantRan()
+	})
+}
+
+func TestAFailureIsOverOnceThePackageStandsOtherwise(t *testing.T) {
+	inMachine(t, latest, func(t *testing.T, m *machine) {
+		m.available["ecs-init"], m.problem = "1.1-1", map[string]string{"ecs-init": "libnosuch.so"}
+		m.bad("ecs-init stays at 1.0-1")
+		m.uninstall("ecs-init")
+		m.install("ecs-init")
+		m.db[len(m.db)-1].Version = "1.1-1"
+		m.good("ecs-init 1.1-1")
 	})
 }
 

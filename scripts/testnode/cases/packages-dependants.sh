@@ -13,11 +13,12 @@ for p in library program tool; do
 done
 dnf -y --quiet install program tool
 SH
+gone() { not on rpm --quiet -q "$1"; }
 boot
 within 40 joined web
 echo 'packages: {ensure: {library: absent, tool: absent}}' | write /etc/ecsnode/conf.d/50-packages.yaml
 within 30 status_is 1 "cannot remove library: program needs it (library)"
-not on rpm --quiet -q tool
+within 10 gone tool
 on rpm --quiet -q library program
 # The way for what needs it while we looked: dnf itself takes nobody along.
 on sh -c 'sed -i s/tool/library/ /run/ecsnode/packages-remove.json'

@@ -49,7 +49,7 @@ within 20 as_wanted
 publish_rpm tool 4.0
 echo 'packages: {ensure: {nosuch: present, library: absent, tool: latest}}' | write /etc/ecsnode/conf.d/50-more.yaml
 within 20 on rpm --quiet -q tool-4.0-1
-not on rpm --quiet -q library
+not on rpm --quiet -q library # removals come first
 on sh -c 'echo "packages: {ensure: {nosuch: absent, library: present}}" >/etc/ecsnode/conf.d/60-none.yaml'
+within 20 has library
 within 20 joined web
-has library
