@@ -52,7 +52,8 @@ every type that reaches an interface, which costs tens of megabytes.
 	                                               └────────> nodeconfig ──┴─> /etc/container_config
 	templates ─> cell[References] × 5 ─> parameters ─> SSM, Secrets Manager; cell[Parameters] ─> the same templates
 	config, cell[Instance], cell[cluster] ─> daemonjson ─> cell[Inputs] ─┬─> units ─> restarts of docker, ecs
-	dnf (a job) ─> upgrade ─────────────────────────────> cell[Inputs] ─┘     │
+	rpm, dnf (a job) ─> packages ───────────────────────> cell[Inputs] ─┘     │
+	                       └> cell[Packages] ─> files, services
 	blkid, mountinfo ─> volumes ─> cell[Volumes] ─> dockerhold ─> /run/ecsnode/docker-held.json ─> ecsnode ready docker
 	IMDS, logind, operator ─> notice × 6 ─> cell × 6 ─> interruption ─> cell[Interruption] ─> drain ─> ECS, Docker, Auto Scaling
 	drain ─> cell[Plan], /var/lib/ecsnode/drains ─> status, ecsnode drain show
@@ -120,6 +121,10 @@ D-Bus by host/systemd with a limit of time and memory. A pass starts it, a later
 one reads what came of it. Only duty units restarts docker, containerd or ecs:
 others publish, in a cell of Inputs, what a unit should run with, and units
 compares that with when its process was started.
+
+Packages are removed by a replay of just these removals, never by "dnf remove",
+and never in one transaction with an installation: in dnf 4.14 both would take
+along whatever stands in the way (measured; see duties/packages).
 
 # Absent, unavailable, refused
 

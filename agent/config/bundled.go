@@ -99,8 +99,8 @@ func (c Config) writes(report func(path, format string, args ...any)) {
 	for unit := range c.Services.Units {
 		notOurs(report, strict.Key("services.units", unit), unit)
 	}
-	if _, is := c.Upgrade.Packages["ecsnode"]; is {
-		report("upgrade.packages.ecsnode", "a bundle does not replace ecsnode itself")
+	if _, is := c.Packages.Ensure["ecsnode"]; is {
+		report("packages.ensure.ecsnode", "a bundle does not replace ecsnode itself")
 	}
 }
 

@@ -47,7 +47,7 @@ func TestWhatABundleMustNotSay(t *testing.T) {
 		"its unit stopped":          {"services: {units: {ecsnode.service: {state: stopped}}}", "ecsnode.service belongs to ecsnode"},
 		"its unit masked":           {"services: {units: {ecsnode-boot.service: {masked: true}}}", "ecsnode-boot.service belongs"},
 		"its unit restarted":        {item("/etc/x", "literal: '', restart: [ecsnode.service]"), "restart[0]: ecsnode.service belongs"},
-		"another ecsnode":           {"upgrade: {packages: {ecsnode: latest}}", "does not replace ecsnode"},
+		"another ecsnode":           {"packages: {ensure: {ecsnode: latest}}", "does not replace ecsnode"},
 		"a file, among mistakes":    {"hold: ''\nclutser: web\n" + item("/etc/ecsnode/x", "literal: ''"), "/etc/ecsnode/x belongs"},
 	} {
 		problems := config.BundleProblems(strict.Layer{Name: "b.yaml", Data: []byte(tc.text + "\n")})

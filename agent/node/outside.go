@@ -125,5 +125,9 @@ func (r *recorder) ResetFailed(context.Context, string) error { return nil }
 func (r *recorder) ForgetJob(context.Context, string) error   { return nil }
 
 func (r *recorder) RunJob(_ context.Context, c facts.Command) error {
-	return r.note("run %s", strings.Join(c.Argv, " "))
+	if len(c.Does) == 0 {
+		return r.note("run %s", strings.Join(c.Argv, " "))
+	}
+	r.calls = append(r.calls, c.Does...)
+	return nil
 }

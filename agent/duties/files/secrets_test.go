@@ -101,7 +101,7 @@ func TestWhatACheckSaysOfASecretIsNotShown(t *testing.T) {
 		})
 		_ = r.pass()
 		err := r.pass()
-		if err == nil || strings.Count(err.Error(), "hunter2") != 1 || !strings.Contains(err.Error(), "/etc/app/env: its check says no (exit status 1): what it says is not shown") {
+		if err == nil || strings.Count(err.Error(), "hunter2") != 1 || !strings.Contains(err.Error(), "/etc/app/env: its check says no: exit status 1: what it says is not shown") {
 			t.Errorf("%v", err)
 		}
 	})
