@@ -22,6 +22,10 @@ type calls interface{ Calls(function string) bool }
 // in what others may read, and for anything that has to be fetched in a message
 // that is made once.
 func misplaced(c Config, report func(path, message string)) {
+	const authData = "ecs_config.settings.ECS_ENGINE_AUTH_DATA"
+	if _, set := c.ECSConfig.Settings["ECS_ENGINE_AUTH_DATA"]; set && path.Dir(c.ECSConfig.Path) == path.Clean(c.NodeConfig.Directory) {
+		report(authData, "ecs_config.path is in the directory that every container may mount: "+render.ErrSecret.Error())
+	}
 	strict.Walk(c, func(s strict.Setting) {
 		t, is := s.Value.(calls)
 		switch {
@@ -32,7 +36,7 @@ func misplaced(c Config, report func(path, message string)) {
 					report(s.Path, function+" has no value in a message: expected tags and fields of the node")
 				}
 			}
-		case t.Calls("secret") && s.Path != "ecs_config.settings.ECS_ENGINE_AUTH_DATA":
+		case t.Calls("secret") && s.Path != authData:
 			report(s.Path, render.ErrSecret.Error())
 		}
 	})

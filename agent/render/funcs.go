@@ -99,6 +99,13 @@ func (r *run) weigh(v any) any { r.left.spend(size(reflect.ValueOf(v))); return 
 // nothing.
 func (r *run) madeUp() string { r.doubtful = true; return "x" }
 
+// conceal keeps a value from being shown as a part of a name.
+func (r *run) conceal(secret string) {
+	if !slices.Contains(r.secrets, secret) {
+		r.secrets = append(r.secrets, secret)
+	}
+}
+
 // question is before each question to the inputs: what is asked for is shown and
 // written down, and so must not be a secret.
 func (r *run) question(name string) error {

@@ -97,7 +97,7 @@ func (r *run) open(ref facts.ParameterRef, p facts.Parameter) (string, error) {
 	if !p.Secret {
 		return p.Value, nil
 	}
-	r.secrets = append(r.secrets, p.Value)
+	r.conceal(p.Value)
 	if r.in.Trace != nil {
 		r.in.Trace.secret = true
 	}
@@ -180,7 +180,7 @@ func (r *run) secretOf(name string, key ...string) (string, error) {
 	if json.Unmarshal(raw, &text) != nil {
 		text = string(raw) // a number, a boolean
 	}
-	r.secrets = append(r.secrets, text)
+	r.conceal(text)
 	return text, nil
 }
 

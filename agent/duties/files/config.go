@@ -212,22 +212,24 @@ func badPath(name string) string {
 
 // cycle names a way from an item back to itself, or "".
 func (c Config) cycle(name string) string {
-	var walk func(at string, way []string) string
-	walk = func(at string, way []string) string {
-		if slices.Contains(way, at) {
-			if at == name {
-				return strings.Join(append(way, at), " after ")
-			}
-			return ""
-		}
+	seen := map[string]bool{}
+	var walk func(at string) []string
+	walk = func(at string) []string {
 		for _, next := range c.Items[at].After {
-			if found := walk(next, append(way, at)); found != "" {
-				return found
+			if next == name {
+				return []string{at, next}
+			}
+			if seen[next] {
+				continue
+			}
+			seen[next] = true
+			if way := walk(next); way != nil {
+				return append([]string{at}, way...)
 			}
 		}
-		return ""
+		return nil
 	}
-	return walk(name, nil)
+	return strings.Join(walk(name), " after ")
 }
 
 // order returns the paths so that each comes after those it names, and after the

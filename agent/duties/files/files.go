@@ -343,7 +343,7 @@ func (p *pass) prepare(name string, f File, now was, data []byte) (want string, 
 		}
 		return aDirectory, func() (bool, error) { return p.directory(name, how, now) }, nil
 	}
-	text, err := p.text(name, f, now)
+	text, err := p.text(name, f)
 	if err != nil {
 		return "", nil, err
 	}
@@ -357,6 +357,9 @@ func (p *pass) prepare(name string, f File, now was, data []byte) (want string, 
 	same := now.Kind == aFile && bytes.Equal(whole, data)
 	if same && now.has(how) {
 		return hash(text), nil, nil
+	}
+	if f.Block != "" && now.Mode&0o004 == 0 { // what others wrote there is not for everybody
+		p.secret[name] = true
 	}
 	if !same {
 		if err := p.check(name, f, whole); err != nil {

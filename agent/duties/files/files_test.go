@@ -707,27 +707,28 @@ func TestAnItemComesAfterAPackage(t *testing.T) {
 			"/etc/app/other.conf": {Literal: &text},
 			"/etc/app/main.conf":  {Literal: &text, After: []string{"package:rsyslog"}},
 		})
-		for name, c := range map[string]struct {
+		for _, c := range []struct {
+			name   string
 			states facts.Packages
 			waits  bool
 			says   string
 		}{
-			"nobody has looked": {nil, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet"},
-			"it is pending":     {facts.Packages{"rsyslog": {}}, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet"},
-			"it cannot be had":  {facts.Packages{"rsyslog": {Failed: "dnf: no match"}}, false, "cannot make /etc/app/own.conf: it comes after package rsyslog, which is not there: dnf: no match"},
+			{"nobody has looked", nil, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet"},
+			{"it is pending", facts.Packages{"rsyslog": {}}, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet"},
+			{"it cannot be had", facts.Packages{"rsyslog": {Failed: "dnf: no match"}}, false, "cannot make /etc/app/own.conf: it comes after package rsyslog, which is not there: dnf: no match"},
 		} {
 			if c.states != nil {
 				r.rpms.Set(c.states)
 			}
 			err := r.pass()
 			if err == nil || !strings.Contains(err.Error(), c.says) || errors.Is(err, duty.ErrNotReady) != c.waits {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: %v", c.name, err)
 			}
 			if _, err := os.Stat(filepath.Join(r.root, "/etc/app/own.conf")); err == nil {
-				t.Errorf("%s: it was made", name)
+				t.Errorf("%s: it was made", c.name)
 			}
 			if _, err := os.Stat(filepath.Join(r.root, "/etc/app/other.conf")); err != nil {
-				t.Errorf("%s: another one was not made", name)
+				t.Errorf("%s: another one was not made", c.name)
 			}
 		}
 		r.write("/etc/app/main.conf", "as the package has it")
