@@ -46,6 +46,15 @@ new_node() {
 	put /etc/ecsnode/ecsnode.yaml
 }
 
+# bare_node makes a node that is off, a new instance of an image without ecsnode,
+# whose user data keeps the ECS agent from starting, as in the making of an image.
+bare_node() {
+	use "$own_node"
+	before=0
+	"$testnode/node.sh" create "$node" bare
+	user_data <"$testnode/../../packer/user-data"
+}
+
 # running_node is for cases that neither reboot the node nor leave anything
 # behind: one in the cluster web that runs well, and that other cases have used.
 running_node() {
@@ -77,7 +86,7 @@ use() {
 }
 
 put() { "$testnode/node.sh" put "$node" "$1"; }   # before its first boot: standard input becomes that file
-user_data() { put /var/lib/cloud/user-data; }     # standard input is the script that cloud-init runs
+user_data() { "$testnode/node.sh" user-data "$node"; } # standard input is the script that cloud-init runs
 write() { on install -D -m 644 /dev/stdin "$1"; } # standard input becomes that file of a node that is on
 on() { "$testnode/node.sh" exec "$node" "$@"; }   # run a command on it, in its directory /
 attach() { "$testnode/node.sh" attach "$node" "$@"; } # attach xvdcz 64M
@@ -112,6 +121,29 @@ on_disk() {
 
 # publish_rpm NAME VERSION puts that version into the repository that dnf asks.
 publish_rpm() { on /usr/libexec/testnode/publish-rpm "$@"; }
+
+# package VERSION prints the path of ecsnode's RPM in that version. It is built
+# once and again after the binary it is made with.
+package() {
+	local dir=$testnode/../../.cache/packages/$1 built
+	mkdir -p "$dir"
+	exec 8>"$dir/lock"
+	flock 8
+	built=$(find "$dir" -name '*.rpm' -newer "$testnode/../../bin/ecsnode")
+	if [[ -z $built ]]; then
+		rm -f "$dir"/*.rpm
+		VERSION=$1 DIST=$dir "$testnode/../packages.sh" "$(go env GOHOSTARCH)" >&2
+		built=$(find "$dir" -name '*.rpm')
+	fi
+	exec 8>&-
+	echo "$built"
+}
+
+# install_package VERSION installs or upgrades ecsnode, by dnf.
+install_package() {
+	write /root/ecsnode.rpm <"$(package "$1")"
+	on dnf -y install /root/ecsnode.rpm
+}
 
 # docker_run DOCKER-ARGUMENT... runs a container of the image "busybox", whose
 # command follows: docker_run -d --name a busybox sleep 1000. It has no DNS,
