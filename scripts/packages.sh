@@ -65,7 +65,7 @@ trap 'rm -rf "$work"' EXIT
 umask 022
 mkdir -p "$dist" "$work/host"
 document
-GOBIN=$work/host GOFLAGS= GOARCH= go install "$nfpm"
+GOBIN=$work/host GOFLAGS='' GOARCH='' go install "$nfpm"
 for arch in "${arches[@]}"; do
 	mkdir "$work/$arch"
 	GOARCH=$arch go build -ldflags "-s -w -X main.version=$VERSION" -o "$work/$arch/ecsnode" ./agent/cmd/ecsnode
