@@ -19,7 +19,7 @@ export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --match 'v*' --always --dirty --abbrev=12 2>/dev/null || echo devel)
 
-.PHONY: build test e2e lint fmt demo bench size reproducible packages setup setup-build setup-test setup-lint setup-e2e clean help
+.PHONY: build test e2e lint fmt demo bench size reproducible packages ami release setup setup-build setup-test setup-lint setup-e2e clean help
 
 build: setup-build ## build bin/ecsnode and bin/ecsnode-sim: static, stripped, reproducible
 	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./agent/cmd/...
@@ -51,6 +51,12 @@ reproducible: build ## build once more elsewhere and compare the bytes
 
 packages: setup-build ## build the RPMs for x86_64 and arm64 into dist/
 	@VERSION=$(VERSION) scripts/packages.sh
+
+ami: ## build an image in your AWS account: ARCH=x86_64 REGION=eu-west-1; more in packer/build.sh
+	@VERSION=$(VERSION) ARCH='$(ARCH)' REGION='$(REGION)' SOURCE='$(SOURCE)' VARS='$(VARS)' CHECK='$(CHECK)' packer/build.sh
+
+release: packages ## build the packages twice, elsewhere too; checksums and what is in them: dist/release
+	@VERSION=$(VERSION) scripts/release.sh
 
 setup: ## install what building, testing and linting need
 	@scripts/setup.sh
