@@ -19,14 +19,21 @@ die() {
 	exit 1
 }
 
-# recommended prints one parameter of the image that ECS recommends.
+# recommended prints what ECS says of the image that it recommends: one object of
+# JSON, with strings in it.
 recommended() {
 	local name=/aws/service/ecs/optimized-ami/amazon-linux-2023
 	if [[ $ARCH == arm64 ]]; then
 		name+=/arm64
 	fi
-	aws ssm get-parameter --region "$REGION" --name "$name/recommended/$1" --query Parameter.Value --output text ||
-		die "cannot read the parameter $name/recommended/$1"
+	aws ssm get-parameter --region "$REGION" --name "$name/recommended" --query Parameter.Value --output text ||
+		die "cannot read the parameter $name/recommended"
+}
+
+# field NAME prints one string of an object of JSON.
+field() {
+	[[ $recommended =~ \"$1\"[[:space:]]*:[[:space:]]*\"([^\"]+)\" ]] || die "the image that ECS recommends has no $1: $recommended"
+	echo "${BASH_REMATCH[1]}"
 }
 
 case ${ARCH:-} in
@@ -44,9 +51,10 @@ case ${SOURCE:-} in
 ami-*) arguments+=(-var "source_ami=$SOURCE") ;;
 ssm)
 	command -v aws >/dev/null || die "SOURCE=ssm needs the AWS CLI"
-	image=$(recommended image_id)
-	agent=$(recommended ecs_agent_version)
-	docker=$(recommended ecs_runtime_version)
+	recommended=$(recommended)
+	image=$(field image_id)
+	agent=$(field ecs_agent_version)
+	docker=$(field ecs_runtime_version)
 	arguments+=(-var "source_ami=$image" -var "agent_version=$agent" -var "docker_version=${docker#Docker version }")
 	;;
 *) die "SOURCE is an image or ssm, not \"$SOURCE\"" ;;

@@ -145,6 +145,42 @@ install_package() {
 	on dnf -y install /root/ecsnode.rpm
 }
 
+# provision SCRIPT runs one script of packer/ on the node, as Packer does it.
+provision() {
+	local arch
+	arch=$(uname -m)
+	write /tmp/script.sh <"$testnode/../../packer/scripts/$1"
+	on env IMAGE_ARCH="${IMAGE_ARCH:-${arch/aarch64/arm64}}" IMAGE_AGENT_VERSION=1.0 IMAGE_DOCKER_VERSION=25.0 \
+		bash -c 'chmod +x /tmp/script.sh; /tmp/script.sh'
+}
+
+# upload puts what Packer uploads onto the node: the package in that version, and
+# as the settings of the team standard input.
+upload() {
+	publish_rpm docker 25.0
+	on dnf -y install docker
+	write /tmp/ecsnode-image/ecsnode.rpm <"$(package "$1")"
+	write /tmp/ecsnode-image/files/etc/ecsnode/ecsnode.yaml
+}
+
+# make_image runs all that makes an image of the node, and switches it off.
+make_image() {
+	local script
+	for script in "$testnode"/../../packer/scripts/[0-9]*.sh; do
+		provision "${script##*/}"
+	done
+	poweroff
+}
+
+# instance_of IMAGE ID makes a node that is off, a new instance of the image that
+# was made of the node IMAGE.
+instance_of() {
+	use "$2-${own_node##*-}"
+	before=0
+	"$testnode/node.sh" create "$node" of "$1"
+	become_instance "$2"
+}
+
 # docker_run DOCKER-ARGUMENT... runs a container of the image "busybox", whose
 # command follows: docker_run -d --name a busybox sleep 1000. It has no DNS,
 # and its wget does not work without.
