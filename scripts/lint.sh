@@ -48,6 +48,44 @@ check_shell() {
 	return "$status"
 }
 
+# check_user_data looks at the script behind the line that cloud-init takes off.
+check_user_data() {
+	[[ $(head -n 1 packer/user-data) == '#cloud-boothook' ]] || return
+	if command -v shellcheck >/dev/null; then
+		tail -n +2 packer/user-data | shellcheck -
+	fi
+}
+
+# check_packer has Packer read packer/. One that is older than 1.7 has its own
+# builder for Amazon and knows less: it reads what it knows.
+check_packer() {
+	local status=0 copy package=/nonexistent/ecsnode-1.2.3-1.x86_64.rpm
+	if ! command -v packer >/dev/null; then
+		echo "packer is not installed"
+		[[ ${CI:-} != true ]]
+		return
+	fi
+	packer fmt -check -diff packer || status=1
+	copy=$(mktemp -d)
+	cp -r packer/. "$copy"
+	if [[ $(packer version) =~ v1\.[0-6]\. ]]; then
+		rm "$copy/plugins.pkr.hcl"
+		sed -i -e '/imds_support/d' -e '/include_deprecated/d' -e '/source_public_ip/d' -e '/metadata_options {/,/}/d' "$copy/ecsnode.pkr.hcl"
+		package=$copy/ecsnode-1.2.3-1.x86_64.rpm # it wants to see files that are uploaded
+		: >"$package"
+	elif ! packer plugins installed | grep -q packer-plugin-amazon; then
+		echo "skipping packer validate: the plugin amazon is not installed (packer init packer)"
+		rm -rf "$copy"
+		return "$status"
+	fi
+	# Nothing is asked of AWS: there is none at that address.
+	AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_EC2_METADATA_DISABLED=true packer validate -var region=eu-west-1 \
+		-var ec2_endpoint=http://127.0.0.1:1 -var "package=$package" -var ecsnode_version=1.2.3-1 -var timestamp=20260102T150405Z \
+		-var 'copy_to={"us-east-1":"alias/x"}' -var kms_key_id=alias/x -var 'share_with=["123456789012"]' "$copy" || status=1
+	rm -rf "$copy"
+	return "$status"
+}
+
 failed=()
 lint() {
 	local name=$1 start=$SECONDS
@@ -64,6 +102,9 @@ lint vet go vet ./...
 lint staticcheck tool staticcheck ./...
 lint modules go mod tidy -diff
 lint shell check_shell
+lint user-data check_user_data
+lint packer check_packer
+lint shipped go test ./packer
 if [[ ${#failed[@]} -gt 0 ]]; then
 	echo "lint: failed: ${failed[*]}" >&2
 	exit 1

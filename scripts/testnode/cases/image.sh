@@ -22,7 +22,7 @@ comes_up() {
 	tag cluster "$1"
 	sim POST apply "{lifecycle: $2}"
 	user_data <<<"echo 'ecs_config: {reserved_memory: 77}' >/etc/ecsnode/conf.d/50-user-data.yaml"
-	local off=${EPOCHREALTIME/[.,]/} up
+	local off=${EPOCHREALTIME/[.,]/} rendered up
 	boot
 	within 20 joined "$1"
 	ecs_has_started 1
@@ -32,8 +32,9 @@ comes_up() {
 	on test -e /var/cache/ecs/ecs-agent.tar
 	[[ $machines != *$(on cat /etc/machine-id)* && -n $(on cat /etc/machine-id) ]]
 	machines+=$(on cat /etc/machine-id)
-	up=$(on systemctl show ecs.service --property ActiveEnterTimestamp --value --timestamp=us+utc)
-	echo "first boot: node.config after $((($(date -d "$(on stat -c %w%n /etc/container_config/node.config 2>/dev/null | grep -v '^-' || on stat -c %y /etc/container_config/node.config)" +%s%6N) - off) / 1000)) ms, ecs active after $((($(date -d "$up" +%s%6N) - off) / 1000)) ms"
+	rendered=$(on date -r /etc/container_config/node.config +%s%6N)
+	up=$(date -d "$(on systemctl show ecs.service --property ActiveEnterTimestamp --value --timestamp=us+utc)" +%s%6N)
+	echo "first boot: node.config after $(((rendered - off) / 1000)) ms, ecs active after $(((up - off) / 1000)) ms"
 }
 instance_of "$builder" i-0000000000000000a && comes_up web on-demand
 instance_of "$builder" i-0000000000000000b && comes_up web spot
