@@ -55,7 +55,7 @@ packages: setup-build ## build the RPMs for x86_64 and arm64 into dist/
 ami: ## build an image in your AWS account: ARCH=x86_64 REGION=eu-west-1; more in packer/build.sh
 	@VERSION=$(VERSION) ARCH='$(ARCH)' REGION='$(REGION)' SOURCE='$(SOURCE)' VARS='$(VARS)' CHECK='$(CHECK)' packer/build.sh
 
-release: packages ## build the packages twice, elsewhere too; checksums and what is in them: dist/release
+release: setup-build ## build packages, bills of materials and checksums into dist/release, twice, and compare
 	@VERSION=$(VERSION) scripts/release.sh
 
 setup: ## install what building, testing and linting need

@@ -6,6 +6,7 @@
 #
 #   VERSION             as for make: what git describe says, vMAJOR.MINOR.PATCH[-REST]
 #   DIST                where to; otherwise dist
+#   BINARIES            true: the binaries are put there too
 #   SOURCE_DATE_EPOCH   the time stamp in the packages; otherwise that of the commit
 set -euo pipefail
 shopt -s inherit_errexit
@@ -69,6 +70,9 @@ GOBIN=$work/host GOFLAGS='' GOARCH='' go install "$nfpm"
 for arch in "${arches[@]}"; do
 	mkdir "$work/$arch"
 	GOARCH=$arch go build -ldflags "-s -w -X main.version=$VERSION" -o "$work/$arch/ecsnode" ./agent/cmd/ecsnode
+	if [[ ${BINARIES:-} == true ]]; then
+		cp "$work/$arch/ecsnode" "$dist/ecsnode-linux-$arch"
+	fi
 	PACKAGE_ARCH=$arch PACKAGE_BIN=$work/$arch PACKAGE_DOC=$work "$work/host/nfpm" package \
 		--config scripts/package/nfpm.yaml --packager rpm --target "$work/$arch/" >"$work/log" || die "$(cat "$work/log")"
 	for package in "$work/$arch"/*.rpm; do
