@@ -145,6 +145,12 @@ func TestCheck(t *testing.T) {
 			},
 			want: `secrets: x:4:1: node_config.files."node.config".values.DB_PASSWORD.value: take it out`,
 		},
+		"a value that only looks like a secret": {
+			change: func(t *testing.T, disk *fsx.Disk, q *image.Question) {
+				put(t, disk, "/etc/ecsnode/conf.d/30.yaml", "a: 1\nDB_PASSWORD: {value: 0123abcd} # not a secret\n")
+				q.Settings = []image.Setting{{`node_config.files.a.values.DB_PASSWORD.value`, "0123abcd", "/etc/ecsnode/conf.d/30.yaml:2:22"}}
+			},
+		},
 		"a template for a secret among the values of node.config": {
 			change: func(_ *testing.T, _ *fsx.Disk, q *image.Question) {
 				q.Settings = []image.Setting{{`node_config.files."node.config".values.DB_PASSWORD.value`, `'{{ tag "x" }}'`, "x:4:1"}}

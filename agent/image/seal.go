@@ -15,7 +15,7 @@ import (
 
 // Bounds of what is walked through.
 const (
-	maxSteps = 200_000
+	maxSteps = 50_000
 	maxDepth = 64
 )
 

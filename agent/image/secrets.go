@@ -8,6 +8,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -109,8 +110,8 @@ func (s Setting) secret() bool {
 func (c *checker) secrets(q Question) {
 	const topic = "secrets"
 	for _, s := range q.Settings {
-		if s.secret() {
-			c.say(topic, Problem, "%s: %s: take it out; nodes read secrets when they boot", s.Origin, s.Path)
+		if s.secret() && !c.passed(s.Origin) {
+			c.say(topic, Problem, "%s: %s: take it out; nodes read secrets when they boot (end the line in %q if it is none)", s.Origin, s.Path, notSecret)
 		}
 	}
 	p := planner{files: c.files}
@@ -127,6 +128,22 @@ func (c *checker) secrets(q Question) {
 		}
 	}
 	c.done(topic, "none found in settings, keys and registries' credentials")
+}
+
+// passed reports whether the line that a setting comes from says that it is no
+// secret.
+func (c *checker) passed(origin string) bool {
+	parts := strings.Split(origin, ":") // FILE:LINE:COLUMN
+	if len(parts) != 3 {
+		return false
+	}
+	line, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return false
+	}
+	text, err := c.files.ReadFile(parts[0])
+	lines := strings.Split(string(text), "\n")
+	return err == nil && line >= 1 && line <= len(lines) && strings.HasSuffix(strings.TrimSpace(lines[line-1]), notSecret)
 }
 
 // errMany ends the search.
