@@ -123,20 +123,21 @@ on_disk() {
 publish_rpm() { on /usr/libexec/testnode/publish-rpm "$@"; }
 
 # package VERSION prints the path of ecsnode's RPM in that version. It is built
-# once and again after the binary it is made with.
+# once for what it is made of.
 package() {
-	local dir=$testnode/../../.cache/packages/$1 built
-	mkdir -p "$dir"
-	exec 8>"$dir/lock"
-	flock 8
-	built=$(find "$dir" -name '*.rpm' -newer "$testnode/../../bin/ecsnode")
-	if [[ -z $built ]]; then
-		rm -f "$dir"/*.rpm
-		VERSION=$1 DIST=$dir "$testnode/../packages.sh" "$(go env GOHOSTARCH)" >&2
-		built=$(find "$dir" -name '*.rpm')
-	fi
-	exec 8>&-
-	echo "$built"
+	local top=$testnode/../.. key dir
+	key=$(cd "$top" && find bin/ecsnode scripts/package scripts/packages.sh systemd templates -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+	dir=$top/.cache/packages/$1-${key:0:16}
+	mkdir -p "${dir%/*}"
+	(
+		flock 8
+		if [[ ! -d $dir ]]; then
+			rm -rf "$top/.cache/packages/$1-"*
+			VERSION=$1 DIST=$dir.new "$testnode/../packages.sh" "$(go env GOHOSTARCH)" >&2
+			mv "$dir.new" "$dir"
+		fi
+	) 8>"$top/.cache/packages/$1.lock"
+	find "$dir" -name '*.rpm'
 }
 
 # install_package VERSION installs or upgrades ecsnode, by dnf.

@@ -5,6 +5,7 @@
 # Must be:  nothing but the daemon is restarted, the drain goes on, settings and node.config stay
 
 bare_node
+sim POST apply '{lifecycle: spot}'
 boot
 install_package v1.0.0
 on rpm -V ecsnode
@@ -14,7 +15,7 @@ write /etc/ecsnode/ecsnode.yaml <<<"{cluster: '{{ tag \"cluster\" }}', drain: {f
 user_data <<<'true'
 reboot
 within 20 joined web
-sim POST apply '{lifecycle: spot, services: [{name: web, desired: 2, elsewhere: 1, task: {stop_takes: 25s}}]}'
+sim POST apply '{services: [{name: web, desired: 2, elsewhere: 1, task: {stop_takes: 25s}}]}'
 within 10 run_all web
 running() { on systemctl show docker containerd ecs ecsnode-early ecsnode-boot ecsnode-shutdown --property Id,InvocationID; }
 ran=$(running) pid=$(daemon MainPID) config=$(file_states)
