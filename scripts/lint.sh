@@ -56,10 +56,9 @@ check_user_data() {
 	fi
 }
 
-# check_packer has Packer read packer/. One that is older than 1.7 has its own
-# builder for Amazon and knows less: it reads what it knows.
+# check_packer has Packer read packer/.
 check_packer() {
-	local status=0 copy package=/nonexistent/ecsnode-1.2.3-1.x86_64.rpm
+	local status=0 copy readable=0 package
 	if ! command -v packer >/dev/null; then
 		echo "packer is not installed"
 		[[ ${CI:-} != true ]]
@@ -67,21 +66,19 @@ check_packer() {
 	fi
 	packer fmt -check -diff packer || status=1
 	copy=$(mktemp -d)
-	cp -r packer/. "$copy"
-	if [[ $(packer version) =~ v1\.[0-6]\. ]]; then
-		rm "$copy/plugins.pkr.hcl"
-		sed -i -e '/imds_support/d' -e '/include_deprecated/d' -e '/source_public_ip/d' -e '/metadata_options {/,/}/d' "$copy/ecsnode.pkr.hcl"
-		package=$copy/ecsnode-1.2.3-1.x86_64.rpm # it wants to see files that are uploaded
-		: >"$package"
-	elif ! packer plugins installed | grep -q packer-plugin-amazon; then
+	scripts/packer-copy.sh "$copy" || readable=$?
+	if ((readable == 3)); then
 		echo "skipping packer validate: the plugin amazon is not installed (packer init packer)"
-		rm -rf "$copy"
-		return "$status"
+	elif ((readable != 0)); then
+		status=1
+	else
+		package=$copy/ecsnode-1.2.3-1.x86_64.rpm
+		: >"$package"
+		# Nothing is asked of AWS: there is none at that address.
+		AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_EC2_METADATA_DISABLED=true packer validate -var region=eu-west-1 \
+			-var ec2_endpoint=http://127.0.0.1:1 -var "package=$package" -var ecsnode_version=1.2.3-1 -var timestamp=20260102T150405Z \
+			-var 'copy_to={"us-east-1":"alias/x"}' -var kms_key_id=alias/x -var 'share_with=["123456789012"]' "$copy" || status=1
 	fi
-	# Nothing is asked of AWS: there is none at that address.
-	AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_EC2_METADATA_DISABLED=true packer validate -var region=eu-west-1 \
-		-var ec2_endpoint=http://127.0.0.1:1 -var "package=$package" -var ecsnode_version=1.2.3-1 -var timestamp=20260102T150405Z \
-		-var 'copy_to={"us-east-1":"alias/x"}' -var kms_key_id=alias/x -var 'share_with=["123456789012"]' "$copy" || status=1
 	rm -rf "$copy"
 	return "$status"
 }
