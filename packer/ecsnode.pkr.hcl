@@ -42,6 +42,7 @@ source "amazon-ebs" "al2023" {
   ssh_username              = "ec2-user"
   ssh_interface             = var.ssh_interface
   ssh_host                  = var.ssh_host
+  ssh_port                  = var.ssh_port
   ssh_clear_authorized_keys = false # the seal does
 
   temporary_security_group_source_public_ip = length(var.ssh_cidrs) == 0

@@ -127,6 +127,12 @@ variable "ssh_host" {
   default     = ""
 }
 
+variable "ssh_port" {
+  type        = number
+  description = "Port of SSH."
+  default     = 22
+}
+
 variable "ec2_endpoint" {
   type        = string
   description = "URL of the EC2 API; empty: that of AWS. For tests."
