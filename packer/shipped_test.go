@@ -238,3 +238,30 @@ func TestJSONAndYAMLCanBeRead(t *testing.T) {
 		t.Errorf("found %d files", found)
 	}
 }
+
+// TestWhatOldPackersDoNotRead looks at what scripts/packer-copy.sh takes out for
+// them, so that nothing else reads it there.
+func TestWhatOldPackersDoNotRead(t *testing.T) {
+	t.Parallel()
+	text := strings.Join(strings.Fields(texts(t, "packer/ecsnode.pkr.hcl")["packer/ecsnode.pkr.hcl"]), " ")
+	for _, want := range []string{
+		`metadata_options { http_endpoint = "enabled" http_tokens = "required" http_put_response_hop_limit = 2 }`,
+		`imds_support = "v2.0"`, `temporary_security_group_source_public_ip = length(var.ssh_cidrs) == 0`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	if strings.Count(text, "include_deprecated = false") != strings.Count(text, "most_recent = true") {
+		t.Error("an image that is deprecated may be built upon")
+	}
+}
+
+func TestBothArchitecturesAreBuiltAlike(t *testing.T) {
+	t.Parallel()
+	text := texts(t, "packer/ecsnode.pkr.hcl")["packer/ecsnode.pkr.hcl"]
+	blocks := regexp.MustCompile(`(?ms)^  source "amazon-ebs\.al2023" \{$.*?^  \}$`).FindAllString(text, -1)
+	if len(blocks) != 2 || strings.ReplaceAll(blocks[0], "x86_64", "arm64") != blocks[1] {
+		t.Errorf("%d sources, or they differ in more than the architecture", len(blocks))
+	}
+}
