@@ -15,6 +15,8 @@ directory enforces what is said here about layers.
   - A cell is a value with one writer that wakes its readers when it really
     changed. The configuration is a cell too: a new one restarts nothing.
   - The node (package node) is the wiring, the only package that knows all.
+  - An image is what new nodes start from. Package image decides what it must
+    not have (a list, which is data) and what it must have.
   - The sim is a simulated node's outside, with state, on real protocols. The
     agent cannot tell it from AWS. In tests it is reached over in-memory
     connections, so that the SDK clients run in virtual time.
@@ -27,11 +29,11 @@ Nothing imports upwards, and nothing of its own layer unless it says so here:
 	1  duty (cell, when)   render (cell, facts)
 	2  duties/* (duty, cell, when, facts, fsx, render)
 	   host/* (facts, fsx; clients of AWS also host/httpx and host/awsapi)
-	   status (duty, cell, facts, fsx)   sim (facts)
+	   status (duty, cell, facts, fsx)   sim (facts)   image (facts, fsx)
 	3  config (config/strict, the duties' Config types, when, render, facts, fsx)
 	   migrate (what nodeconfig and ecsconfig read; facts, fsx, render)
 	4  node (all of the above)
-	5  cmd/* (node, status, config, duty, facts, fsx, sim)
+	5  cmd/* (node, status, config, duty, facts, fsx, image, sim)
 
 A duty never imports a host package, another duty, an SDK, os, net or net/http:
 it declares the one to three methods it needs, in nouns from facts, and host
@@ -175,6 +177,15 @@ for it, on an overlay, what the draft would make. Duties know nothing of it.
     schedule and its inputs stand. Settings join config.Config.
 
 The engine, status, plan, hold and apply then know it.
+
+# Images
+
+An image is made on an instance that never becomes a node: its user data keeps
+the ECS agent and the units of ecsnode from starting, by files in /run, so that
+no image has them. ecsnode image check looks whether a first boot finds all it
+needs and no secret; ecsnode image seal removes what is this machine's alone,
+after image.Items and nothing else, and refuses on a node. A seal that was cut
+short is done again: the plan is what is there and should not be.
 
 # Decisions that differ from what one may expect
 

@@ -92,7 +92,7 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 		}
 	}
 	in("look", a.statusCommand(), a.planCommand(), a.renderCommand(), a.configCommand(), a.simulateCommand(), a.versionCommand())
-	in("act", a.applyCommand(), a.holdCommand(), a.releaseCommand(), a.drainCommand(), a.undrainCommand(), a.migrateCommand())
+	in("act", a.applyCommand(), a.holdCommand(), a.releaseCommand(), a.drainCommand(), a.undrainCommand(), a.migrateCommand(), a.imageCommand())
 	in("unit", a.runCommand(), a.earlyCommand(), a.bootCommand(), a.readyCommand(), a.shutdownCommand())
 	return cmd
 }
