@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"reflect"
@@ -24,7 +23,7 @@ func BundleProblems(layer strict.Layer) (problems strict.Problems) {
 	strict.Decode(&before, beneath)
 	result := strict.Attempt(&c, beneath, layer)
 	report := func(path, format string, args ...any) {
-		p := result.Problem(path, errors.New(fmt.Sprintf(format, args...)))
+		p := result.Problem(path, fmt.Errorf(format, args...))
 		if p.Pos.File != layer.Name { // it takes away what is beneath, by a null
 			p.Pos = strict.Pos{File: layer.Name, Line: 1, Column: 1}
 		}
