@@ -62,6 +62,7 @@ every type that reaches an interface, which costs tens of megabytes.
 	cell[Plan] ─> webhook ─> a URL;  cell[Plan] ─> upload ─> S3
 	cell[Config], cell[Instance], cell[string] ─> files ─> any file; restarts of its units, or cell[Inputs] ─> units
 	Docker, ECS agent ─> nodetasks ─> ECS StartTask, cell[[]NodeTask] ─> readiness ─> ECS PutAttributes
+	cron, the clock, requests, S3 leases ─> schedules ─> jobs, ECS StartTask, cell[[]Schedule] ─> status;  its file ─> drain
 	cron, rc.local, node.config ─> ecsnode migrate ─> ecsnode.yaml, /var/lib/ecsnode/migrate
 	every pass ─> Record ─> board ─> /run/ecsnode/status.json ─> ecsnode status, sd_notify
 	what has Identity, once ok ─> identity ─> /run/ecsnode/identity.json ─> ecsnode ready identity
@@ -120,9 +121,21 @@ is the only concurrency outside of the engine, and it lives in package duty.
 What takes more than the sandbox of the units allows, or must outlive a pass
 and a restart of the daemon, is a job: a transient unit of its own, run over
 D-Bus by host/systemd with a limit of time and memory. A pass starts it, a later
-one reads what came of it. Only duty units restarts docker, containerd or ecs:
-others publish, in a cell of Inputs, what a unit should run with, and units
-compares that with when its process was started.
+one reads what came of it. What a scheduled command writes goes through a program
+in that unit, "ecsnode job", which keeps the end of it: a file that systemd writes
+has no bound. The same program speaks to Docker where the command is one in a
+container, since an exec of Docker's has no unit and no time-out, and cannot be
+ended. Only duty units restarts docker, containerd or ecs: others publish, in a
+cell of Inputs, what a unit should run with, and units compares that with when its
+process was started.
+
+# Ticks
+
+The time that a schedule names is the identity of a run. It is written down as
+settled before its run is begun, and never goes back, so that no tick runs twice;
+one whose run cannot be told from one that was never begun counts as run, unless
+its job is one that systemd does not know. A tick is the daemon's: neither boot, nor
+apply, nor a plan runs one.
 
 Packages are removed by a replay of just these removals, never by "dnf remove",
 and never in one transaction with an installation: in dnf 4.14 both would take

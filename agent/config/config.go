@@ -20,6 +20,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/packages"
 	"github.com/ecsnode/ecsnode/agent/duties/parameters"
 	"github.com/ecsnode/ecsnode/agent/duties/readiness"
+	"github.com/ecsnode/ecsnode/agent/duties/schedules"
 	"github.com/ecsnode/ecsnode/agent/duties/services"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duties/volumes"
@@ -50,6 +51,7 @@ type Config struct {
 	Services     services.Config   `yaml:"services" help:"Units of systemd: enabled or not, up or down."`
 	NodeTasks    nodetasks.Config  `yaml:"node_tasks" help:"Tasks of ECS that every node runs once, such as a log shipper and a metrics agent."`
 	Readiness    readiness.Config  `yaml:"readiness" help:"Whether and when the node tells ECS that it is ready for work."`
+	Schedules    schedules.Config  `yaml:"schedules" help:"What runs at set times: commands on the host and in containers, and tasks."`
 	Boot         Boot              `yaml:"boot" help:"What happens before the ECS agent starts."`
 }
 
@@ -87,6 +89,7 @@ func Default() Config {
 		Services:     services.Default(),
 		NodeTasks:    nodetasks.Default(),
 		Readiness:    readiness.Default(),
+		Schedules:    schedules.Default(),
 		Boot:         Boot{Budget: when.Duration(defaultBudget), EarlyBudget: when.Duration(defaultEarlyBudget)},
 	}
 }

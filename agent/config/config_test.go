@@ -74,6 +74,19 @@ func TestTheExamplesAreWell(t *testing.T) {
 		if len(l.Problems) > 0 || !l.Config.Guard.Enabled {
 			t.Errorf("%s: guard %v, %v", name, l.Config.Guard.Enabled, l.Problems)
 		}
+		parts, err := filepath.Glob("../../templates/examples/conf.d/*.yaml")
+		if err != nil || len(parts) == 0 {
+			t.Fatalf("%d files, %v", len(parts), err)
+		}
+		for _, part := range parts {
+			more, err := os.ReadFile(part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l := config.Merge([]strict.Layer{{Name: name, Data: data}, {Name: part, Data: more}}); len(l.Problems) > 0 {
+				t.Errorf("%s: %v", part, l.Problems)
+			}
+		}
 	}
 }
 

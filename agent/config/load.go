@@ -230,6 +230,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.Services.Validate(report("services"))
 	c.NodeTasks.Validate(report("node_tasks"))
 	afterPackages(c, report("files"))
+	c.Schedules.Validate(report("schedules"))
 	root := report("")
 	misplaced(c, root)
 	if problem := ecsconfig.ClusterProblem(c.Cluster); problem != "" {

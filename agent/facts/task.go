@@ -34,6 +34,13 @@ type Task struct {
 	Created       time.Time // as only ECS knows
 }
 
+// Ended is what is left of a task on its node: its containers that have ended.
+type Ended struct {
+	ExitStatus int // the first that is not 0, that of the main container before others'
+	Output     string
+	Containers int
+}
+
 // TaskStart is a task to be started.
 type TaskStart struct {
 	Definition string // family:revision, or an ARN

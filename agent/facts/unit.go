@@ -81,6 +81,12 @@ type Command struct {
 	Journal bool
 	// NoKill: it is never sent SIGKILL, also when it ignores SIGTERM.
 	NoKill bool
+	// Kept: only the end of what it writes is ever kept, however much that is, and
+	// what it leaves running is ended with it.
+	Kept bool
+	// Container, if not empty, is the id of the one that the command is run in.
+	// It goes with Kept.
+	Container string
 }
 
 // Job is how a command stands. The zero value is one that was not started since

@@ -17,6 +17,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/interruption"
 	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
 	"github.com/ecsnode/ecsnode/agent/duties/notice"
+	"github.com/ecsnode/ecsnode/agent/duties/schedules"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -108,8 +109,9 @@ func (n *Node) drainDuty(files fsx.FS, out outside) *drain.Duty {
 	return &drain.Duty{
 		FS: files, Clock: clock{n.bootID}, Config: n.drainConfig(), Interruption: n.interruption,
 		Instance: n.instance, Cluster: n.cluster, Registration: n.registration, Identity: n.established,
-		ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling, Jobs: out.manager,
-		Plan: n.plan, Drained: n.drained,
+		ECS: n.hosts.ecs, Agent: &agent{n: n}, Docker: n.hosts.docker, AutoScaling: n.hosts.autoscaling, Jobs: n.jobs(out),
+		Scheduled: func() (map[string]string, error) { return schedules.JobNames(files) },
+		Plan:      n.plan, Drained: n.drained,
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/duties/drain"
+	"github.com/ecsnode/ecsnode/agent/duties/schedules"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -49,6 +50,9 @@ type Options struct {
 	// Docker connects to the Docker Engine of a node in a directory; nil: it has
 	// none. A node at / has that of the host.
 	Docker func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Jobs runs the commands of a node in a directory at set times; nil: it runs
+	// none. A node at / has the service manager.
+	Jobs schedules.Jobs
 	// Watch tells when files in directories of this host change; nil is
 	// inotify.Watch.
 	Watch func(ctx context.Context, changed func(), dirs ...string) error
@@ -79,6 +83,7 @@ type Node struct {
 	plan         *cell.Cell[*drain.Plan]
 	drained      *cell.Cell[string]
 	nodeTasks    *cell.Cell[[]facts.NodeTask]
+	schedules    *cell.Cell[[]facts.Schedule]
 	parameters   *cell.Cell[facts.Parameters]
 	asked        map[string]*cell.Cell[facts.References] // by duty
 
@@ -135,6 +140,7 @@ func New(opts Options) (*Node, error) {
 		plan:         cell.Comparable[*drain.Plan](),
 		drained:      cell.Comparable[string](),
 		nodeTasks:    cell.New(slices.Equal[[]facts.NodeTask]),
+		schedules:    cell.New(sameSchedules),
 		parameters:   cell.New(facts.Parameters.Equal),
 		asked:        newAsked(),
 	}
@@ -197,6 +203,7 @@ func (n *Node) head(writer string) status.Document {
 	d.Hold = n.hold()
 	d.Drain = n.drainStatus()
 	d.NodeTasks, _ = n.nodeTasks.Get()
+	d.Schedules, _ = n.schedules.Get()
 	return d
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/duties/schedules"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -31,6 +32,7 @@ type rig struct {
 	net   *sim.Network
 	root  string
 	ca    string // file with the world's certificate authority
+	jobs  schedules.Jobs
 	log   bytes.Buffer
 }
 
@@ -89,6 +91,7 @@ func (r *rig) node() *node.Node {
 		Root: r.root, Version: "test", Dial: r.net.DialContext,
 		Getenv: func(name string) string { return map[string]string{"AWS_CA_BUNDLE": r.ca}[name] },
 		Log:    slog.New(slog.NewTextHandler(&r.log, nil)),
+		Jobs:   r.jobs,
 		Docker: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return r.net.DialContext(ctx, "unix", docker.Socket)
 		},

@@ -30,6 +30,7 @@ type manager interface {
 	ResetFailed(ctx context.Context, name string) error
 	RunJob(ctx context.Context, c facts.Command) error
 	Job(ctx context.Context, name string) (facts.Job, error)
+	EndJob(ctx context.Context, name string) error
 	ForgetJob(ctx context.Context, name string) error
 }
 
@@ -123,6 +124,8 @@ func (r *recorder) Mask(_ context.Context, name string, on bool) error {
 
 func (r *recorder) ResetFailed(context.Context, string) error { return nil }
 func (r *recorder) ForgetJob(context.Context, string) error   { return nil }
+
+func (r *recorder) EndJob(_ context.Context, name string) error { return r.note("end %s", name) }
 
 func (r *recorder) RunJob(_ context.Context, c facts.Command) error {
 	if len(c.Does) == 0 {

@@ -58,7 +58,7 @@ func (n *Node) newShift(p phase, files fsx.FS, out outside, path, writer string)
 func (n *Node) boardEntry(d duty.Duty, s *shift) duty.Entry {
 	return duty.Entry{
 		Duty: d, When: when.Every(status.Heartbeat),
-		On:  []cell.Waker{s.board, n.instance, n.cluster, n.registration, n.holds, n.established, n.plan},
+		On:  []cell.Waker{s.board, n.instance, n.cluster, n.registration, n.holds, n.established, n.plan, n.schedules},
 		Gap: 100 * time.Millisecond, Timeout: 5 * time.Second, Retry: duty.Retry{Max: status.Heartbeat},
 	}
 }

@@ -35,6 +35,9 @@ func (n *Node) working(p phase, files fsx.FS, out outside) (table []duty.Entry) 
 			Stream: n.hosts.docker.Watch, Timeout: min, Gap: 50 * time.Millisecond, Retry: duty.Retry{Min: sec, Max: min}, Changes: true,
 		})
 	}
+	if p == serving && n.runsSchedules() {
+		table = append(table, n.scheduled(files, out, drains))
+	}
 	return append(table, duty.Entry{
 		Duty: &readiness.Duty{
 			FS: files, Config: n.readinessConfig(), Effective: n.configText(), Version: n.opts.Version, BootID: n.bootID, Closed: p == booting,

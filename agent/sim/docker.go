@@ -22,7 +22,7 @@ const (
 // and https://docs.docker.com/reference/api/engine/version/v1.44/
 //
 // Operations in the call log and in faults leave out the version and the id, as
-// in "POST /containers/stop"; "GET /containers/inspect" is that of one container.
+// in "POST /containers/stop" and "DELETE /containers"; "GET /containers/inspect" is that of one container.
 func (n *Node) Docker() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := splitDockerPath(r)
@@ -58,6 +58,8 @@ func splitDockerPath(r *http.Request) (q dockerQuestion) {
 			parts[3] = "inspect"
 		}
 		path = "/containers/" + parts[3]
+	} else if len(parts) == 3 && parts[1] == "containers" && r.Method == http.MethodDelete {
+		q.id, path = parts[2], "/containers"
 	}
 	q.operation = r.Method + " " + path
 	return q
@@ -93,6 +95,10 @@ func (n *Node) serveDocker(w http.ResponseWriter, r *http.Request, q dockerQuest
 		n.serveInspect(w, q.id)
 	case "POST /containers/stop":
 		n.serveStop(w, r, q.id)
+	case "DELETE /containers":
+		n.serveRemove(w, r, q.id)
+	case "GET /containers/logs":
+		n.serveLogs(w, q.id)
 	case "GET /events":
 		n.serveEvents(w, r)
 	default:
@@ -242,6 +248,46 @@ func (n *Node) serveInspect(w http.ResponseWriter, id string) {
 		return
 	}
 	writeJSON(w, http.StatusOK, found)
+}
+
+// serveRemove removes a container that does not run, or with force any:
+// moby/moby:daemon/delete.go
+func (n *Node) serveRemove(w http.ResponseWriter, r *http.Request, id string) {
+	force := isTrue(r.URL.Query().Get("force"))
+	n.world.mu.Lock()
+	now := n.world.settle()
+	c := n.findContainer(id, now)
+	runs := c != nil && c.runs(now)
+	if c != nil && (!runs || force) {
+		n.world.changeECS(func() {
+			c.end(now, true)
+			n.forget(c, now)
+		})
+	}
+	n.world.mu.Unlock()
+	switch {
+	case c == nil:
+		refuseDocker(w, http.StatusNotFound, "No such container: %s", id)
+	case runs && !force:
+		refuseDocker(w, http.StatusConflict, "cannot remove container %q: container is running: stop the container before removing or force remove", "/"+c.dockerName)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// serveLogs: every container has written its name. The frame before it is that of
+// standard output, in https://docs.docker.com/reference/api/engine/version/v1.44/#operation/ContainerAttach
+func (n *Node) serveLogs(w http.ResponseWriter, id string) {
+	n.world.mu.Lock()
+	c := n.findContainer(id, n.world.settle())
+	n.world.mu.Unlock()
+	if c == nil {
+		refuseDocker(w, http.StatusNotFound, "No such container: %s", id)
+		return
+	}
+	line := c.name + "\n"
+	w.Header().Set("Content-Type", "application/vnd.docker.multiplexed-stream")
+	_, _ = w.Write(append([]byte{1, 0, 0, 0, 0, 0, 0, byte(len(line))}, line...))
 }
 
 // isTrue is what the engine takes for true.

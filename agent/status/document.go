@@ -50,6 +50,8 @@ type Document struct {
 	Drain *Drain   `json:"drain,omitempty"` // while one is under way
 	// NodeTasks are those that every node runs once.
 	NodeTasks []facts.NodeTask `json:"node_tasks,omitempty"`
+	// Schedules are what runs at set times, without what it wrote.
+	Schedules []facts.Schedule `json:"schedules,omitempty"`
 	Duties    []duty.Record    `json:"duties"` // in the order of the table
 }
 

@@ -78,6 +78,20 @@ func TestText(t *testing.T) {
 			d.Hold = &status.Hold{What: []string{"all"}, By: "operator", Why: "disk swap, alice", Since: ago(10 * time.Minute), Until: now.Add(110 * time.Minute)}
 			d.Duties[2].State, d.Duties[2].Summary = duty.Held, "held by the operator: disk swap, alice"
 		}, status.Style{}, status.Well},
+		"schedules": {func(d *status.Document) {
+			every := func(name string) facts.Schedule {
+				return facts.Schedule{Name: name, When: "0 * * * * in UTC", Does: "tidy", Once: "node", State: facts.ScheduleIdle, Next: now.Add(time.Hour)}
+			}
+			well, ill, other, lost, runs := every("well"), every("ill"), every("elsewhere"), every("left-out"), every("runs")
+			well.Last = &facts.ScheduleRun{Tick: ago(time.Hour), Started: ago(time.Hour), Ended: ago(time.Hour - 90*time.Second), Result: "success", Output: "1\n2\n3\n4\n"}
+			ill.Last = &facts.ScheduleRun{Tick: ago(time.Hour), ByHand: true, Started: ago(time.Hour), Ended: ago(time.Hour), Result: "exit status 3", Failed: true, Output: "\x1b[2Jno"}
+			other.Once, other.Elsewhere, other.ElsewhereBy = "cluster", ago(time.Hour), "i-00000000000000001"
+			lost.LeftOut, lost.LeftOutWhy, lost.LeftOutN = ago(time.Hour), "the node was off", 3
+			lost.State, lost.Next = facts.SchedulePaused, time.Time{}
+			runs.State, runs.Reason, runs.Queued = facts.ScheduleRunning, "timed out", now
+			runs.Running = &facts.ScheduleRun{Tick: ago(time.Hour), Started: ago(time.Hour)}
+			d.Schedules = []facts.Schedule{other, ill, lost, runs, well}
+		}, status.Style{Width: 100}, status.Well},
 		"dead":    {func(d *status.Document) { d.PID = 1 << 30; d.WrittenAt = ago(3 * time.Hour) }, status.Style{}, status.Gone},
 		"silent":  {func(d *status.Document) { d.WrittenAt = ago(time.Minute) }, status.Style{}, status.Gone},
 		"stopped": {func(d *status.Document) { d.StoppedAt = ago(50 * time.Hour) }, status.Style{}, status.Gone},

@@ -55,6 +55,7 @@ func (d *Document) Text(w io.Writer, now time.Time, v Verdict, gone string, s St
 	}
 	d.problems(w, now, s)
 	d.nodeTasks(w, now, s)
+	d.schedules(w, now, s)
 	d.table(w, now, s)
 }
 

@@ -3,14 +3,9 @@
 package when
 
 import (
-	"errors"
 	"fmt"
 	"hash/fnv"
-	"strings"
 	"time"
-	_ "time/tzdata" // a minimal AMI may lack /usr/share/zoneinfo
-
-	"github.com/robfig/cron/v3"
 )
 
 // Schedule yields the first tick after t; the zero time means never again.
@@ -72,39 +67,4 @@ func (s splay) Next(t time.Time) time.Time {
 		return n
 	}
 	return n.Add(s.by)
-}
-
-// errEvery explains why @every is refused: cron rounds it to whole seconds
-// without a word, and its phase is that of the process, not of the clock.
-var errEvery = errors.New(`"@every" is not taken: use five fields, such as "*/15 * * * *"`)
-
-// Cron parses a cron expression: five fields (minute hour day month weekday)
-// or one of @hourly, @daily, @weekly, @monthly, @yearly, in the zone loc.
-//
-// It guards against robfig/cron v3.0.1, which panics on "TZ=UTC" alone and
-// accepts dates that never come.
-func Cron(expr string, loc *time.Location) (s Schedule, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s, err = nil, fmt.Errorf("cannot parse cron expression %q: %v", expr, p)
-		}
-	}()
-	switch {
-	case strings.Contains(expr, "TZ="):
-		return nil, fmt.Errorf("cannot parse cron expression %q: a time zone has a setting of its own", expr)
-	case strings.HasPrefix(strings.TrimSpace(expr), "@every"):
-		return nil, fmt.Errorf("cannot parse cron expression %q: %w", expr, errEvery)
-	}
-	c, err := cron.ParseStandard(expr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot parse cron expression %q: %w", expr, err)
-	}
-	if spec, ok := c.(*cron.SpecSchedule); ok {
-		spec.Location = loc
-	}
-	// A fixed date: whether an expression is good must not depend on the day.
-	if c.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return nil, fmt.Errorf("cron expression %q names a date that never comes", expr)
-	}
-	return c, nil
 }

@@ -112,9 +112,20 @@ func FuzzCron(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, expr string) {
-		if s, err := when.Cron(expr, time.UTC); err == nil {
-			if !s.Next(noon).After(noon) {
-				t.Errorf("%q ticks in the past", expr)
+		for _, zone := range []string{"UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia"} {
+			loc, err := time.LoadLocation(zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := when.Cron(expr, loc)
+			if err != nil {
+				continue
+			}
+			for from := range 5 {
+				at := noon.Add(time.Duration(from) * 53 * 24 * time.Hour)
+				if !s.Next(at).After(at) {
+					t.Errorf("%q ticks in the past in %s", expr, zone)
+				}
 			}
 		}
 	})

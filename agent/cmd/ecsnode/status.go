@@ -83,6 +83,9 @@ func (a *app) judge(files fsx.FS, show func(*status.Document, status.Verdict, st
 	case err != nil:
 		return exit{code: exitGone, err: err}
 	}
+	if n, err := a.node(); err == nil {
+		d.Schedules = n.WithOutput(d.Schedules) // as far as whoever asks may read it
+	}
 	verdict, gone := d.Judge(time.Now(), alive)
 	if err := show(d, verdict, gone); err != nil {
 		return err

@@ -71,6 +71,9 @@ type Duty struct {
 	Docker       Docker
 	AutoScaling  AutoScaling
 	Jobs         Jobs
+	// Scheduled are the jobs that run at set times and were begun, by the names of
+	// their schedules; nil: there are none.
+	Scheduled func() (map[string]string, error)
 	// Plan gets the drain under way, or the last one. What it points to does not
 	// change.
 	Plan *cell.Cell[*Plan]
@@ -248,6 +251,7 @@ func (d *Duty) work(ctx context.Context, c Config, i facts.Interruption) (duty.O
 		asking = append(asking, ask)
 	}
 	s, asked := d.look(ctx, limit, asking...)
+	s.jobs = d.scheduled(ctx, limit)
 	errs = append(errs, asked...)
 	if len(asked) > 0 && asked[0] != nil && !d.plan.Asked {
 		d.once("ask", "DRAINING is not set: %v", asked[0])
@@ -263,7 +267,7 @@ func (d *Duty) work(ctx context.Context, c Config, i facts.Interruption) (duty.O
 	if d.plan.DrainedAt != (facts.Moment{}) {
 		d.hook(ctx, c, onDrained, limit)
 	}
-	out := duty.Outcome{Again: soon, Summary: d.summary(first, last)}
+	out := duty.Outcome{Again: soon, Summary: d.summary(first, last, s.jobs)}
 	if d.plan.DrainedAt != (facts.Moment{}) {
 		out.Again = ecsPause
 	}
@@ -337,7 +341,10 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 			all = append(all, stop{task: t})
 		}
 	}
-	if len(first) == 0 && s.certain() && p.EmptyAt == (facts.Moment{}) {
+	if len(first) == 0 && len(s.jobs) > 0 {
+		d.once("scheduled", "no task is left but what leaves last, which waits with the node for what runs at its time: %s", strings.Join(s.jobs, ", "))
+	}
+	if len(first)+len(s.jobs) == 0 && s.certain() && p.EmptyAt == (facts.Moment{}) {
 		p.EmptyAt = d.Clock.Now()
 		d.note("no task is left but what leaves last")
 	}
@@ -353,7 +360,11 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 	}
 	err := d.stop(ctx, c, all, stopIn, final)
 	safe := p.Verified || p.Gone || known && !p.Container.Registered() || lastChance
-	if len(first)+len(last) == 0 && s.certain() && safe && p.DrainedAt == (facts.Moment{}) {
+	rest := len(first) + len(last)
+	if !lastChance {
+		rest += len(s.jobs)
+	}
+	if rest == 0 && s.certain() && safe && p.DrainedAt == (facts.Moment{}) {
 		p.DrainedAt = d.Clock.Now()
 		d.note("the node is drained")
 	}
@@ -366,7 +377,7 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 		}
 	}
 	for _, st := range i.Standing {
-		empty := len(first)+len(last) == 0 && s.certain() && st.Seen.Add(hurry).Left(d.Clock.Now()) <= 0
+		empty := rest == 0 && s.certain() && st.Seen.Add(hurry).Left(d.Clock.Now()) <= 0
 		if st.Source != facts.NoticeShutdown || p.DrainedAt == (facts.Moment{}) && !empty {
 			continue
 		}
@@ -379,7 +390,7 @@ func (d *Duty) advance(ctx context.Context, c Config, i facts.Interruption, s se
 	return err
 }
 
-func (d *Duty) summary(first, last []task) string {
+func (d *Duty) summary(first, last []task, jobs []string) string {
 	p, now := d.plan, d.Clock.Now()
 	clock := "no deadline"
 	if left, bounded := p.Left(now); bounded && left > 0 {
@@ -392,6 +403,8 @@ func (d *Duty) summary(first, last []task) string {
 		return "drained"
 	case len(first) > 0:
 		return fmt.Sprintf("%s to leave, %s: %s", counted(first), clock, names(first))
+	case len(jobs) > 0:
+		return fmt.Sprintf("only what runs at its time is left, %s: %s", clock, strings.Join(jobs, ", "))
 	case len(last) > 0:
 		return fmt.Sprintf("only what leaves last is left, %s: %s", clock, names(last))
 	}

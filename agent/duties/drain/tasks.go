@@ -33,6 +33,7 @@ type seen struct {
 	tasks              []task
 	ecs, agent, docker bool
 	errs               []error
+	jobs               []string // schedules that run, or may
 }
 
 // internal begins the names of containers that the agent runs for a task's

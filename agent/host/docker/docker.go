@@ -1,11 +1,12 @@
-// Package docker asks the Docker Engine of this host what runs on it, and stops
-// containers.
+// Package docker asks the Docker Engine of this host what runs on it, stops
+// containers, removes those that have ended, and runs commands in them.
 package docker
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -39,6 +40,12 @@ type Client struct {
 	list   func(context.Context, container.ListOptions) ([]container.Summary, error)
 	events func(context.Context, events.ListOptions) (<-chan events.Message, <-chan error)
 	stop   func(context.Context, string, container.StopOptions) error
+	remove func(context.Context, string, container.RemoveOptions) error
+	logs   func(context.Context, string, container.LogsOptions) (io.ReadCloser, error)
+
+	execCreate  func(context.Context, string, container.ExecOptions) (container.ExecCreateResponse, error)
+	execAttach  func(context.Context, string, container.ExecAttachOptions) (types.HijackedResponse, error)
+	execInspect func(context.Context, string) (container.ExecInspect, error)
 }
 
 // New returns a client of the engine at [Socket]. dial, unless nil, reaches it
@@ -53,7 +60,10 @@ func New(dial func(ctx context.Context, network, addr string) (net.Conn, error))
 		return nil, fmt.Errorf("cannot make a Docker client: %w", err)
 	}
 	a := agreement{ping: c.Ping, take: c.NegotiateAPIVersionPing}
-	return &Client{agree: a.reach, info: c.Info, list: c.ContainerList, events: c.Events, stop: c.ContainerStop}, nil
+	return &Client{
+		agree: a.reach, info: c.Info, list: c.ContainerList, events: c.Events, stop: c.ContainerStop, remove: c.ContainerRemove,
+		logs: c.ContainerLogs, execCreate: c.ContainerExecCreate, execAttach: c.ContainerExecAttach, execInspect: c.ContainerExecInspect,
+	}, nil
 }
 
 // agreement settles, once, which version of the API both sides speak. The

@@ -49,8 +49,16 @@ func (c *Client) RunJob(ctx context.Context, cmd facts.Command) error {
 }
 
 func (c *Client) runJob(ctx context.Context, cmd facts.Command) error {
-	if cmd.Name == "" || strings.ContainsFunc(cmd.Name, notPlain) || len(cmd.Argv) == 0 || !path.IsAbs(cmd.Argv[0]) {
+	absolute := len(cmd.Argv) > 0 && (path.IsAbs(cmd.Argv[0]) || cmd.Container != "")
+	if cmd.Name == "" || strings.ContainsFunc(cmd.Name, notPlain) || !absolute {
 		return fmt.Errorf("%q is no name of a job, or %q no absolute command", cmd.Name, cmd.Argv)
+	}
+	if cmd.Kept {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		cmd = keeping(cmd, self, c.outputOf(cmd.Name))
 	}
 	job, err := c.Job(ctx, cmd.Name)
 	if err != nil {
@@ -73,6 +81,28 @@ func (c *Client) runJob(ctx context.Context, cmd facts.Command) error {
 	// and what came of it is told by Job.
 	_, err = conn.StartTransientUnitContext(ctx, unitOf(cmd.Name), "fail", jobProperties(cmd, c.outputOf(cmd.Name)), nil)
 	return classify(err)
+}
+
+// keepSlack is what the program that runs a command takes beside its grace, and
+// keepMemory what it takes of memory.
+const (
+	keepSlack  = 5 * time.Second
+	keepMemory = 16 << 20
+)
+
+// keeping has this program run a command, which keeps the end of what that
+// writes: a file that systemd writes would grow without bound, and in memory.
+func keeping(cmd facts.Command, self, output string) facts.Command {
+	argv := []string{self, "job", "--output", output, "--grace", cmd.Grace.String()}
+	if cmd.Container != "" {
+		argv = append(argv, "--container", cmd.Container)
+	}
+	cmd.Argv = slices.Concat(argv, []string{"--"}, cmd.Argv)
+	cmd.Journal, cmd.Grace = true, cmd.Grace+keepSlack
+	if cmd.MemoryMax > 0 {
+		cmd.MemoryMax += keepMemory
+	}
+	return cmd
 }
 
 func notPlain(r rune) bool {
@@ -173,6 +203,20 @@ func (c *Client) output(name string) (string, error) {
 		}
 		return -1
 	}, strings.ToValidUTF8(string(data[:n]), "")), nil
+}
+
+// EndJob tells a job to end and does not wait for it. What came of it is not
+// known then. One that is gone is no error.
+func (c *Client) EndJob(ctx context.Context, name string) error {
+	conn, err := c.connect()
+	if err == nil {
+		_, err = conn.StopUnitContext(ctx, unitOf(name), "replace", nil)
+		err = classify(err)
+	}
+	if errors.Is(err, facts.ErrAbsent) {
+		return nil
+	}
+	return wrap(err, "end job", name)
 }
 
 // ForgetJob removes what is known of a job that has ended. One that runs is

@@ -1,0 +1,353 @@
+package schedules
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/when"
+)
+
+const (
+	grace = 10 * time.Second // after SIGTERM
+	// listed is how long ECS's lists may lack a task that it has started.
+	listed = time.Minute
+	// toldAgain is how often what is to end is told so.
+	toldAgain = 30 * time.Second
+)
+
+// begin starts what is due, or says why not yet.
+func (p *pass) begin(name string, r record, v view) record {
+	if p.tries[name].next.After(time.Now()) {
+		return r
+	}
+	began, err := p.tryToBegin(name, r, v)
+	if err == nil {
+		delete(p.tries, name)
+	} else {
+		if began.Due != nil {
+			began.Due = began.Due.because(err.Error())
+		}
+		t := p.tries[name]
+		pause := min(retryMin<<min(t.n, 5), retryMax)
+		t.n++
+		t.next = time.Now().Add(pause - when.Offset(fmt.Sprintf("%s/%s/%d", p.ID, name, t.n), pause/2))
+		p.tries[name] = t
+	}
+	p.fail(p.named(name, err))
+	return began
+}
+
+func (p *pass) tryToBegin(name string, r record, v view) (record, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, callTime)
+	defer cancel()
+	next := run{due: *r.Due, BootID: p.now.BootID, Began: p.now.Wall.Round(0).UTC(), Deadline: p.now.Add(time.Duration(v.s.Timeout))}
+	next.Why = ""
+	// What may be missing is looked for before a lease is taken that others could
+	// have had.
+	container, on := "", facts.ContainerInstance{}
+	switch {
+	case v.s.Task.Definition != "":
+		var ok bool
+		if on, ok = p.Registration.Get(); !ok || !on.Registered() {
+			return r, duty.WaitingFor("the ECS agent to be registered")
+		}
+		next.StartedBy, next.Instance = startedBy(name, next.due), on.ARN
+	case len(v.s.Exec.Command) > 0:
+		var err error
+		if container, err = p.container(ctx, v.s.Exec); err != nil {
+			return r, err
+		}
+		fallthrough
+	default:
+		next.Job = jobOf(name, next.due)
+	}
+	if v.s.perCluster() && !r.Due.ByHand && !r.Due.Owned {
+		var err error
+		if r, err = p.claim(ctx, name, r); err != nil || r.Due == nil {
+			return r, err
+		}
+		next.Token, next.Owned = r.Due.Token, r.Due.Owned
+	}
+	if drains, told := p.Drains.Get(); drains || !told { // since this pass began
+		return r, duty.WaitingFor("%s", whyDrains)
+	}
+	wanted := r.Due
+	r.Run, r.Due = &next, nil
+	p.state.Schedules[name] = r
+	if err := p.save(); err != nil { // what could not be told afterwards is not begun
+		r.Run, r.Due = nil, wanted
+		return r, err
+	}
+	p.out.Changed = true
+	p.tell("%s of %s begins", name, clock(next.Tick))
+	if next.StartedBy != "" {
+		return p.startTask(ctx, r, v.s, on, wanted)
+	}
+	command := facts.Command{
+		Name: next.Job, Argv: v.s.Command, RuntimeMax: time.Duration(v.s.Timeout), Grace: grace, MemoryMax: uint64(v.s.Memory) << 20, Kept: true,
+		Env: []string{
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root",
+			"ECSNODE_SCHEDULE=" + name, "ECSNODE_TICK=" + next.Tick.UTC().Format(time.RFC3339),
+		},
+	}
+	if container != "" {
+		command.Argv, command.Container = v.s.Exec.Command, container
+	}
+	if err := p.Jobs.RunJob(ctx, command); err != nil {
+		// Whether it runs is told by the next pass, which begins it again if not.
+		r.Run.Why = err.Error()
+		return r, err
+	}
+	r.Run.Started = true
+	return r, nil
+}
+
+// container is that of a family which was started last.
+func (p *pass) container(ctx context.Context, e Exec) (id string, err error) {
+	all, err := p.Docker.Containers(ctx)
+	if err != nil {
+		return "", err
+	}
+	names := map[string]bool{}
+	var found facts.Container
+	for _, name := range []string{cmp.Or(e.Container, e.Family), ""} {
+		for _, c := range all {
+			own := c.Labels[facts.LabelContainerName]
+			if c.Labels[facts.LabelFamily] != e.Family || strings.HasPrefix(own, "~internal~") || name != "" && own != name {
+				continue
+			}
+			names[own] = true
+			if found.ID == "" || c.Created.After(found.Created) {
+				found = c
+			}
+		}
+		if found.ID != "" || e.Container != "" {
+			break
+		}
+	}
+	switch {
+	case found.ID == "":
+		return "", duty.WaitingFor("a container of %s to run", strings.TrimSuffix(e.Family+"/"+e.Container, "/"))
+	case len(names) > 1:
+		return "", fmt.Errorf("a task of %s has several containers: say which with exec.container", e.Family)
+	}
+	return found.ID, nil
+}
+
+// startTask starts the task of a run that is written down.
+func (p *pass) startTask(ctx context.Context, r record, s Schedule, on facts.ContainerInstance, wanted *due) (record, error) {
+	task, err := p.ECS.StartTask(ctx, on, facts.TaskStart{Definition: s.Task.Definition, StartedBy: r.Run.StartedBy})
+	switch {
+	case err == nil:
+		r.Run.Task, r.Run.Started = task.ARN, true
+		return r, nil
+	case errors.Is(err, facts.ErrUnavailable) && !errors.Is(err, facts.ErrThrottled):
+		return r, fmt.Errorf("whether the task was started is not known yet: %w", err)
+	}
+	r.Run, r.Due = nil, wanted
+	return r, err
+}
+
+// observe sees how the run under way stands.
+func (p *pass) observe(name string, r record, s Schedule) record {
+	ctx, cancel := context.WithTimeout(p.ctx, callTime)
+	defer cancel()
+	var err error
+	if r.Run.StartedBy != "" {
+		r, err = p.observeTask(ctx, name, r, s)
+	} else {
+		r, err = p.observeJob(ctx, name, r, s)
+	}
+	p.fail(p.named(name, err))
+	if r.Run == nil {
+		p.out.Changed = true
+	}
+	return r
+}
+
+func (p *pass) observeJob(ctx context.Context, name string, r record, s Schedule) (record, error) {
+	if r.Run.BootID != p.now.BootID {
+		return p.ended(name, r, facts.ScheduleRun{Result: "cut short: the node was rebooted", Unknown: true}, s), nil
+	}
+	job, err := p.Jobs.Job(ctx, r.Run.Job)
+	if err != nil {
+		return r, err
+	}
+	switch {
+	case job.State == facts.JobRunning:
+		r.Run.Started = true
+		return r, nil
+	case job.State == facts.JobEnded:
+		r.Forget = r.Run.Job
+		return p.ended(name, r, facts.ScheduleRun{Started: job.Started, Ended: job.Ended, Result: r.Run.result(job), Output: job.Output}, s), nil
+	case r.Run.Ending != "":
+		return p.ended(name, r, facts.ScheduleRun{Result: r.Run.Ending}, s), nil
+	case r.Run.Started:
+		return p.ended(name, r, facts.ScheduleRun{Result: "nobody can tell how it ended: its unit is gone", Unknown: true}, s), nil
+	}
+	// It was written down and not begun.
+	d := r.Run.due
+	r.Run = nil
+	if r.Due == nil {
+		r.Due = &d
+	}
+	return r, nil
+}
+
+// result is how a job ended, in words.
+func (r *run) result(j facts.Job) string {
+	switch {
+	case r.Ending != "":
+		return r.Ending
+	case j.Result == "exit-code":
+		return "exit status " + strconv.Itoa(j.ExitStatus)
+	case j.Result == "timeout":
+		return timedOut
+	case j.Result == "oom-kill":
+		return "killed: it took more memory than it may (setting memory)"
+	}
+	return j.Result
+}
+
+const (
+	success  = "success"
+	timedOut = "timed out"
+)
+
+// ended notes how the run under way ended, of which how has what is known.
+func (p *pass) ended(name string, r record, how facts.ScheduleRun, s Schedule) record {
+	how.Tick, how.ByHand, how.Replaced = r.Run.Tick, r.Run.ByHand, r.Run.Replaced
+	how.Started, how.Ended = how.Started.UTC(), how.Ended.UTC()
+	if how.Started.IsZero() {
+		how.Started = r.Run.Began
+	}
+	if how.Ended.IsZero() && !how.Unknown {
+		how.Ended = p.now.Wall.Round(0).UTC()
+	}
+	how.Failed = how.Result != success && !how.Replaced
+	p.tell("%s of %s: %s", name, clock(how.Tick), how.Result)
+	if how.Result == success {
+		r.LeftOut = leftOut{}
+	}
+	if r.Due != nil { // it has waited for this
+		r.Due.Until = p.now.Add(time.Duration(s.StartWithin))
+	}
+	r.Run, r.Last = nil, &how
+	return r
+}
+
+// end tells a run to end that is to, now and then.
+func (p *pass) end(name string, r record) record {
+	if p.now.Wall.Sub(r.Run.Told).Abs() < toldAgain {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, callTime)
+	defer cancel()
+	var err error
+	switch {
+	case r.Run.Job != "":
+		err = p.Jobs.EndJob(ctx, r.Run.Job)
+	case r.Run.Task != "":
+		on, _ := p.Registration.Get()
+		err = p.ECS.StopTask(ctx, on, r.Run.Task, "ecsnode: schedule "+name+" "+r.Run.Ending)
+	}
+	if err == nil {
+		r.Run.Told = p.now.Wall.Round(0).UTC()
+	}
+	p.fail(p.named(name, err))
+	return r
+}
+
+func (p *pass) observeTask(ctx context.Context, name string, r record, s Schedule) (record, error) {
+	on, _ := p.Registration.Get()
+	switch {
+	case !on.Registered():
+		return r, duty.WaitingFor("the ECS agent to be registered")
+	case on.ARN != r.Run.Instance:
+		return p.ended(name, r, facts.ScheduleRun{Result: "nobody can tell how it ended: the node is another container instance now", Unknown: true}, s), nil
+	}
+	if r.Run.Task != "" {
+		// The agent costs nothing to ask.
+		if tasks, err := p.Agent.Tasks(ctx); err == nil && slices.ContainsFunc(tasks, func(t facts.Task) bool { return t.ARN == r.Run.Task }) {
+			return p.timeOut(r), nil
+		}
+	}
+	var also []string
+	if r.Run.Task != "" {
+		also = append(also, r.Run.Task)
+	}
+	tasks, err := p.ECS.StartedBy(ctx, on, r.Run.StartedBy, also...)
+	if err != nil {
+		return p.timeOut(r), err
+	}
+	i := slices.IndexFunc(tasks, func(t facts.Task) bool { return r.Run.Task == "" || t.ARN == r.Run.Task })
+	switch {
+	case i < 0 && p.now.Wall.Sub(r.Run.Began).Abs() < listed:
+		return r, nil
+	case i < 0 && r.Run.Task == "":
+		return p.ended(name, r, facts.ScheduleRun{Result: "whether ECS started it is not known: it is not started again", Unknown: true}, s), nil
+	case i < 0:
+		return p.ended(name, r, facts.ScheduleRun{Result: "nobody can tell how it ended: ECS has forgotten the task", Unknown: true}, s), nil
+	}
+	r.Run.Task, r.Run.Started = tasks[i].ARN, true
+	if tasks[i].Last != facts.TaskStopped {
+		return p.timeOut(r), nil
+	}
+	return p.stopped(ctx, name, r, s, tasks[i])
+}
+
+// timeOut has a task end that runs too long. systemd does so with jobs.
+func (p *pass) timeOut(r record) record {
+	if r.Run.Ending == "" && r.Run.Deadline.Left(p.now) <= 0 {
+		r.Run.Ending = timedOut
+	}
+	return r
+}
+
+// stopped reads what a task has left on the node. Its agent has told ECS how its
+// containers ended, and has no more use for them.
+func (p *pass) stopped(ctx context.Context, name string, r record, s Schedule, t facts.Task) (record, error) {
+	left, err := p.Docker.Ended(ctx, t.ARN)
+	if err != nil {
+		return r, err
+	}
+	how := facts.ScheduleRun{Output: left.Output, Result: success}
+	switch {
+	case r.Run.Ending != "":
+		how.Result = r.Run.Ending
+	case left.ExitStatus != 0:
+		how.Result = "exit status " + strconv.Itoa(left.ExitStatus)
+	case t.StoppedReason != "" && t.StoppedReason != essentialEnded: // a status other than 0 is in it
+		how.Result = t.StoppedReason
+	case t.StoppedReason == "" && left.Containers == 0:
+		how.Result, how.Unknown = "nobody can tell how it ended: its containers are gone", true
+	}
+	r.Clean = t.ARN
+	return p.ended(name, r, how, s), nil
+}
+
+// essentialEnded is ECS's reason for a task that ended by itself:
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+const essentialEnded = "Essential container in task exited"
+
+// jobOf is the name of the job of a tick: no other run ever has it.
+func jobOf(name string, d due) string { return "schedule-" + name + "-" + stamp(d) }
+
+// startedBy names the tick, in the 36 characters that ECS takes.
+func startedBy(name string, d due) string { return "ecsnode/" + name + "/" + stamp(d) }
+
+// stamp is a tick in few characters, and in one more if it was asked for by hand.
+func stamp(d due) string {
+	if d.ByHand {
+		return strconv.FormatInt(d.Tick.Unix(), 36) + "h"
+	}
+	return strconv.FormatInt(d.Tick.Unix()/60, 36)
+}

@@ -1,0 +1,403 @@
+// Package schedules is the duty that runs things at set times: commands on the
+// host and in containers, and tasks of ECS.
+//
+// A tick, the time that a schedule names, is the identity of a run. It is written
+// down as settled before its run is begun, so that none runs twice, whatever
+// becomes of this process. What runs is a job or a task, which outlives it.
+package schedules
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+)
+
+// Jobs runs commands as units of their own. A job that was not run in this boot
+// is facts.JobAbsent.
+type Jobs interface {
+	RunJob(ctx context.Context, c facts.Command) error
+	Job(ctx context.Context, name string) (facts.Job, error)
+	// EndJob tells one to end, and does not wait.
+	EndJob(ctx context.Context, name string) error
+	ForgetJob(ctx context.Context, name string) error
+}
+
+// ECS is the API of ECS.
+type ECS interface {
+	// StartTask starts a task. An error that is facts.ErrUnavailable and not
+	// facts.ErrThrottled leaves open whether it was started.
+	StartTask(ctx context.Context, on facts.ContainerInstance, t facts.TaskStart) (facts.Task, error)
+	StopTask(ctx context.Context, on facts.ContainerInstance, arn, reason string) error
+	StartedBy(ctx context.Context, on facts.ContainerInstance, startedBy string, also ...string) ([]facts.Task, error)
+}
+
+// Agent is the ECS agent of the node.
+type Agent interface {
+	Tasks(ctx context.Context) ([]facts.Task, error)
+}
+
+// Docker is the Docker Engine.
+type Docker interface {
+	Containers(ctx context.Context) ([]facts.Container, error)
+	// Ended is what is left of a task, and RemoveEnded removes that.
+	Ended(ctx context.Context, task string) (facts.Ended, error)
+	RemoveEnded(ctx context.Context, task string) error
+}
+
+// Store is S3.
+type Store interface {
+	Put(ctx context.Context, o facts.Object, body []byte, c facts.Condition) (etag string, err error)
+	Get(ctx context.Context, o facts.Object, limit int64) (facts.Content, error)
+}
+
+// Clock tells the time by both clocks.
+type Clock interface{ Now() facts.Moment }
+
+// Duty runs the schedules.
+type Duty struct {
+	FS           fsx.FS
+	ID           string // of the node, for its own time in the fleet
+	Clock        Clock
+	Config       cell.Reader[Config]
+	Instance     cell.Reader[facts.Instance]
+	Cluster      cell.Reader[string]
+	Registration cell.Reader[facts.ContainerInstance]
+	Drains       cell.Reader[bool] // the node is to be empty, or is not in service again yet
+	Requests     string            // directory of what an operator asks for
+	Jobs         Jobs
+	ECS          ECS
+	Agent        Agent
+	Docker       Docker
+	Store        Store
+	// Schedules gets how each stands, in the order of their names.
+	Schedules *cell.Cell[[]facts.Schedule]
+
+	loaded bool
+	state  state
+	kept   []byte
+	tries  map[string]try
+}
+
+// try is how often in a row a tick could not begin.
+type try struct {
+	n    int
+	next time.Time
+}
+
+// Name implements duty.Duty.
+func (*Duty) Name() string { return "schedules" }
+
+const (
+	callTime  = 10 * time.Second // for one question to the outside
+	looksSoon = 500 * time.Millisecond
+	looks     = 2 * time.Second // after a job
+	looksTask = 5 * time.Second
+	retryMin  = time.Second
+	retryMax  = 20 * time.Second
+)
+
+// Request is an operator who wants a run now, or a pause.
+type Request struct {
+	ID string    `json:"id"`
+	At time.Time `json:"at"`
+}
+
+// RunFile and PauseFile are, below the directory of requests, what asks for a run
+// of a schedule, and for its pause as long as it is there.
+func RunFile(name string) string   { return "schedule-run-" + name + ".json" }
+func PauseFile(name string) string { return "schedule-pause-" + name + ".json" }
+
+// Reconcile implements duty.Duty.
+func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
+	c, ok := d.Config.Get()
+	if !ok {
+		return duty.Outcome{}, duty.WaitingFor("the configuration has not been read yet")
+	}
+	drains, told := d.Drains.Get()
+	if !told {
+		return duty.Outcome{}, duty.WaitingFor("whether the node drains")
+	}
+	began := time.Now()
+	p := &pass{Duty: d, ctx: ctx, c: c, drains: drains, now: d.Clock.Now()}
+	if !d.loaded {
+		s, err := load(d.FS)
+		d.state, d.loaded, d.tries = s, true, map[string]try{}
+		p.fail(err)
+	}
+	if len(c.Items)+len(d.state.Schedules) == 0 {
+		d.Schedules.Set(nil)
+		return duty.Outcome{Summary: "nothing is configured"}, errors.Join(p.errs...)
+	}
+	var all []facts.Schedule
+	for _, name := range slices.Sorted(maps.Keys(c.Items)) {
+		all = append(all, p.one(name, c.Items[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.state.Schedules)) {
+		if _, is := c.Items[name]; !is {
+			p.former(name)
+		}
+	}
+	p.fail(p.save())
+	if was, ok := d.Schedules.Get(); !ok || !reflect.DeepEqual(was, all) {
+		d.Schedules.Set(all)
+	}
+	p.out.Summary = strings.Join(append(p.told, summary(all)), "; ")
+	if p.out.Again > 0 { // it was reckoned from the beginning
+		p.out.Again = max(p.out.Again-time.Since(began), 10*time.Millisecond)
+	}
+	return p.out, errors.Join(p.errs...)
+}
+
+// pass is one.
+type pass struct {
+	*Duty
+	ctx    context.Context
+	c      Config
+	drains bool
+	now    facts.Moment
+	out    duty.Outcome
+	errs   []error
+	told   []string // what happened in it, for the log
+	store  error    // S3 does not answer: it is not asked again in this pass
+}
+
+func (p *pass) tell(format string, args ...any) {
+	p.told = append(p.told, fmt.Sprintf(format, args...))
+}
+
+func (p *pass) fail(err error) {
+	if err != nil {
+		p.errs = append(p.errs, err)
+	}
+}
+
+func (p *pass) save() (err error) {
+	p.Duty.kept, err = save(p.FS, p.state, p.kept)
+	return err
+}
+
+func (p *pass) again(after time.Duration) {
+	if after = max(after, 10*time.Millisecond); p.out.Again == 0 || after < p.out.Again {
+		p.out.Again = after
+	}
+}
+
+// one looks after a schedule.
+func (p *pass) one(name string, s Schedule) facts.Schedule {
+	v := view{now: p.now, id: p.ID, name: name, s: s, drains: p.drains}
+	shown := facts.Schedule{Name: name, When: s.ticks(), Does: s.does(), Once: "node"}
+	if s.perCluster() {
+		shown.Once = "cluster"
+	}
+	var err error
+	if v.ticks, err = s.schedule(); err != nil { // the configuration was checked
+		p.fail(fmt.Errorf("%s: %w", name, err))
+		return shown
+	}
+	r, known := p.state.Schedules[name]
+	if !known {
+		r.Settled = p.now.Wall.Round(0).UTC()
+	}
+	p.fail(p.named(name, p.asked(name, &v)))
+	r = p.finish(name, r)
+	if r.Run != nil {
+		r = p.observe(name, r, s)
+	}
+	before := r
+	r = v.decide(r)
+	p.state.Schedules[name] = r
+	if r.Run != nil && r.Due != nil && s.Overlap == Replace && r.Run.Ending == "" {
+		r.Run.Ending, r.Run.Replaced = "replaced by the run of "+clock(r.Due.Tick), true
+	}
+	if r.Run != nil && r.Run.Ending != "" {
+		r = p.end(name, r)
+	}
+	if r.Due != nil && r.Run == nil && !p.drains {
+		r = p.begin(name, r, v)
+	}
+	if l := r.LeftOut; !reflect.DeepEqual(before.LeftOut, l) && l.N > 0 {
+		p.out.Changed = true // into the log
+		p.tell("%s of %s is left out: %s", name, clock(l.Tick), l.Why)
+	}
+	p.state.Schedules[name] = r
+	p.wake(v, r)
+	p.warn(v, r)
+	return show(shown, v, r)
+}
+
+// asked reads what an operator asks for.
+func (p *pass) asked(name string, v *view) error {
+	_, err := p.FS.Stat(path.Join(p.Requests, PauseFile(name)))
+	if v.paused = err == nil; err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file := path.Join(p.Requests, RunFile(name))
+	data, err := p.FS.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, &v.asked); err != nil || v.asked.ID == "" {
+		_, err := p.FS.Remove(file)
+		return err
+	}
+	if v.asked.ID == p.state.Schedules[name].Asked { // taken, and written down
+		_, err := p.FS.Remove(file)
+		return err
+	}
+	p.again(time.Second)
+	return nil
+}
+
+func (p *pass) named(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// former looks after what runs of a schedule that is not configured any longer.
+func (p *pass) former(name string) {
+	r := p.finish(name, p.state.Schedules[name])
+	if r.Run != nil {
+		r = p.observe(name, r, Schedule{})
+	}
+	if r.Run != nil && r.Run.Ending != "" {
+		r = p.end(name, r)
+	}
+	if p.state.Schedules[name] = r; r.Run == nil && r.Forget == "" && r.Clean == "" {
+		delete(p.state.Schedules, name)
+		return
+	}
+	p.again(looks)
+}
+
+// finish clears up after a run whose result is written down.
+func (p *pass) finish(name string, r record) record {
+	if r.Forget == "" && r.Clean == "" {
+		return r
+	}
+	if err := p.save(); err != nil {
+		return r // the result first
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, callTime)
+	defer cancel()
+	if r.Forget != "" {
+		if err := p.Jobs.ForgetJob(ctx, r.Forget); err != nil {
+			p.fail(p.named(name, err))
+			return r
+		}
+		r.Forget = ""
+	}
+	if r.Clean != "" {
+		if err := p.Docker.RemoveEnded(ctx, r.Clean); err != nil {
+			p.fail(p.named(name, err))
+			return r
+		}
+		r.Clean = ""
+	}
+	return r
+}
+
+// wake says when the next pass is due.
+func (p *pass) wake(v view, r record) {
+	switch {
+	case r.Forget != "" || r.Clean != "":
+		p.again(looksSoon)
+	case r.Run != nil && r.Run.StartedBy != "":
+		p.again(looksTask)
+	case r.Run != nil && p.now.Wall.Sub(r.Run.Began).Abs() < 10*time.Second:
+		p.again(looksSoon)
+	case r.Run != nil:
+		p.again(looks)
+	}
+	if r.Due != nil && r.Run == nil && !v.drains {
+		p.again(max(time.Until(p.tries[v.name].next), 0))
+	}
+	if next := v.next(r); !next.IsZero() {
+		p.again(next.Sub(p.now.Wall.Round(0)))
+	}
+}
+
+// warn tells an operator what did not go well.
+func (p *pass) warn(v view, r record) {
+	say := func(format string, args ...any) {
+		p.out.Warnings = append(p.out.Warnings, v.name+": "+fmt.Sprintf(format, args...))
+	}
+	if last := r.Last; last != nil && last.Failed {
+		say("the run of %s: %s", clock(last.Tick), last.Result)
+	}
+	if l := r.LeftOut; l.N > 0 && !l.Quiet {
+		times := ""
+		if l.N > 1 {
+			times = fmt.Sprintf(" and %d before it", l.N-1)
+		}
+		say("%s%s did not run: %s", clock(l.Tick), times, l.Why)
+	}
+	if !r.SetBack.IsZero() {
+		say("the clock was set back: what ran up to %s does not run again", clock(r.SetBack))
+	}
+}
+
+// show is how a schedule stands.
+func show(f facts.Schedule, v view, r record) facts.Schedule {
+	f.Next, f.State = v.next(r), facts.ScheduleIdle
+	f.Elsewhere, f.ElsewhereBy = r.Elsewhere, r.ElsewhereBy
+	f.LeftOut, f.LeftOutWhy, f.LeftOutN = r.LeftOut.Tick, r.LeftOut.Why, r.LeftOut.N
+	if r.Last != nil {
+		last := *r.Last
+		last.Output = "" // anybody may read the status
+		f.Last = &last
+	}
+	if r.Queued != nil {
+		f.Queued = r.Queued.Tick
+	}
+	switch {
+	case r.Run != nil:
+		f.State, f.Reason = facts.ScheduleRunning, r.Run.Ending
+		f.Running = &facts.ScheduleRun{Tick: r.Run.Tick, ByHand: r.Run.ByHand, Started: r.Run.Began}
+	case v.drains:
+		f.State, f.Reason = facts.ScheduleLeaving, whyDrains
+	case r.Due != nil:
+		f.State, f.Reason = facts.ScheduleStarting, r.Due.Why
+	case v.paused:
+		f.State = facts.SchedulePaused
+	}
+	return f
+}
+
+func summary(all []facts.Schedule) string {
+	var next facts.Schedule
+	var running []string
+	for _, s := range all {
+		if s.State == facts.ScheduleRunning {
+			running = append(running, s.Name)
+		}
+		if !s.Next.IsZero() && (next.Next.IsZero() || s.Next.Before(next.Next)) {
+			next = s
+		}
+	}
+	text := fmt.Sprintf("%d configured", len(all))
+	if len(running) > 0 {
+		text += ", running: " + strings.Join(running, ", ")
+	}
+	if next.Name != "" {
+		text += fmt.Sprintf(", next: %s at %s", next.Name, next.Next.Format("2006-01-02 15:04:05Z"))
+	}
+	return text
+}

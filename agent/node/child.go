@@ -1,0 +1,55 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/host/child"
+	"github.com/ecsnode/ecsnode/agent/host/docker"
+)
+
+// Child is what the unit of a job runs.
+type Child struct {
+	Argv      []string
+	Output    string        // file that gets the end of what it writes
+	Grace     time.Duration // between its SIGTERM and its SIGKILL
+	Container string        // in which it runs; "": on the host
+}
+
+// Run runs it and returns its exit status. ctx is done when it is to end.
+func (c Child) Run(ctx context.Context) (status int, err error) {
+	out, err := child.OpenTail(c.Output)
+	if err != nil {
+		return 1, err
+	}
+	defer out.Close()
+	if c.Container != "" {
+		engine, err := docker.New(nil)
+		if err == nil {
+			status, err = engine.Exec(ctx, c.Container, c.Argv, out, c.Grace)
+		}
+		if err != nil {
+			out.Note("ecsnode: %v", err)
+			return max(status, 1), err
+		}
+		return status, nil
+	}
+	status, err = child.Run(ctx, c.Argv, out, c.Grace)
+	if err != nil {
+		out.Note("ecsnode: %v", err)
+		return status, err
+	}
+	grace := c.Grace
+	if ctx.Err() != nil {
+		grace = 0 // they were told with it, and have had their time
+	}
+	n, err := child.EndOthers(grace)
+	if n > 0 && grace > 0 {
+		out.Note("ecsnode: it left %d running, which %s ended", n, map[bool]string{true: "was", false: "were"}[n == 1])
+	}
+	if err != nil {
+		err = fmt.Errorf("cannot clear up after %s: %w", c.Argv[0], err)
+	}
+	return status, err
+}
