@@ -7,12 +7,42 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/config/strict"
 )
 
 // A bundle is as good as root: its hooks run. What stands here keeps one that
 // was made by mistake from taking the node out of reach of the next one; it does
 // not make a signature of somebody evil harmless.
+
+// CheckBundle returns all that is wrong with the settings of a bundle, as a node
+// would find it: what it must not say, what is wrong by itself or beside the
+// files of the image, and what it names and does not have. name is how problems
+// show its settings.
+func CheckBundle(tree bundle.Tree, name string, image ...strict.Layer) strict.Problems {
+	layer := strict.Layer{Name: name, Data: tree[bundle.ConfigFile].Data}
+	problems := append(BundleProblems(layer), Merge(append(image, layer)).Problems...)
+	c := Default()
+	result := strict.Attempt(&c, layer)
+	for path, f := range c.Files.Items {
+		at := strict.Key("files.items", path)
+		for key, below := range map[string]string{"template": f.Template, "source": f.Source} {
+			dir := map[string]string{"template": bundle.TemplateDir, "source": bundle.FileDir}[key]
+			if _, is := tree[dir+"/"+below]; below != "" && !is {
+				problems = append(problems, result.Problem(at+"."+key, fmt.Errorf("the bundle has no %s/%s", dir, below)))
+			}
+		}
+	}
+	for file, f := range tree {
+		if strings.HasPrefix(file, bundle.HookDir+"/") && f.Mode&0o111 == 0 {
+			problems = append(problems, strict.Problem{
+				Pos: strict.Pos{File: path.Join(path.Dir(name), file), Line: 1, Column: 1}, Message: "a hook is executable: chmod +x",
+			})
+		}
+	}
+	problems.Sort()
+	return problems
+}
 
 // BundleProblems returns what a bundle's settings must not say: where bundles come
 // from and whom to trust, that the node is held, and anything that would be
