@@ -5,6 +5,7 @@ import (
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/bundle"
@@ -21,16 +22,13 @@ import (
 // show its settings.
 func CheckBundle(tree bundle.Tree, name string, image ...strict.Layer) strict.Problems {
 	layer := strict.Layer{Name: name, Data: tree[bundle.ConfigFile].Data}
-	problems := append(BundleProblems(layer), Merge(append(image, layer)).Problems...)
-	c := Default()
-	result := strict.Attempt(&c, layer)
-	for path, f := range c.Files.Items {
-		at := strict.Key("files.items", path)
-		for key, below := range map[string]string{"template": f.Template, "source": f.Source} {
-			dir := map[string]string{"template": bundle.TemplateDir, "source": bundle.FileDir}[key]
-			if _, is := tree[dir+"/"+below]; below != "" && !is {
-				problems = append(problems, result.Problem(at+"."+key, fmt.Errorf("the bundle has no %s/%s", dir, below)))
-			}
+	layers := append(slices.Clone(image), layer)
+	problems := append(BundleProblems(layer), Merge(layers).Problems...)
+	whole := &Loaded{Config: Default()} // also beside other problems
+	whole.result = strict.Attempt(&whole.Config, layers...)
+	for _, p := range whole.CheckTemplates(unpacked(tree)) {
+		if p.Pos.File == name { // those of the image are not here
+			problems = append(problems, p)
 		}
 	}
 	for file, f := range tree {
@@ -42,6 +40,23 @@ func CheckBundle(tree bundle.Tree, name string, image ...strict.Layer) strict.Pr
 	}
 	problems.Sort()
 	return problems
+}
+
+// unpacked is a bundle as the node reads it. What it does not have may be the
+// image's, apart from what only bundles bring.
+type unpacked bundle.Tree
+
+// ReadFile implements Reader.
+func (u unpacked) ReadFile(name string) ([]byte, error) {
+	below, is := strings.CutPrefix(name, Dir+"/")
+	if !is {
+		return nil, nil
+	}
+	f, is := u[below]
+	if !is {
+		return nil, fmt.Errorf("the bundle has no %s", below)
+	}
+	return f.Data, nil
 }
 
 // BundleProblems returns what a bundle's settings must not say: where bundles come

@@ -108,7 +108,7 @@ func TestABundleIsCheckedWhole(t *testing.T) {
 	t.Parallel()
 	tree := func(text string) bundle.Tree {
 		return bundle.Tree{
-			"ecsnode.yaml": {Data: []byte(text)}, "templates/motd": {}, "files/app/x": {}, "hooks/drained.d/10": {Mode: 0o755},
+			"ecsnode.yaml": {Data: []byte(text)}, "templates/motd": {}, "templates/wrong": {Data: []byte("{{ tga }}")}, "files/app/x": {}, "hooks/drained.d/10": {Mode: 0o755},
 		}
 	}
 	image := strict.Layer{Name: "image.yaml", Data: []byte("volumes: {data: {device: /dev/xvdf, filesystem: xfs, mount_point: /data}}")}
@@ -121,6 +121,8 @@ func TestABundleIsCheckedWhole(t *testing.T) {
 		"well":                  {tree("files: {items: {/etc/motd: {template: motd}, /etc/x: {source: app/x}}}"), nil},
 		"nothing":               {tree(""), nil},
 		"a template it lacks":   {tree("files: {items: {/etc/motd: {template: mtod}}}"), []string{`b/ecsnode.yaml:1:39: files.items."/etc/motd".template: the bundle has no templates/mtod`}},
+		"a wrong template":      {tree("files: {items: {/etc/motd: {template: wrong}}}"), []string{"/etc/ecsnode/templates/wrong: function \"tga\" not defined"}},
+		"one of the image":      {tree("node_config: {files: {x: {template: /usr/share/x, format: text}}}"), nil},
 		"a file it lacks":       {tree("files: {items: {/etc/x: {source: app/y}}}"), []string{"the bundle has no files/app/y"}},
 		"a hook that cannot be": {notExecutable, []string{"b/hooks/drained.d/20:1:1: a hook is executable"}},
 		"no YAML":               {tree("files: ["), []string{"b/ecsnode.yaml:1:"}},

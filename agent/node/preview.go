@@ -21,8 +21,36 @@ import (
 // Example is the node that a bundle is tried on.
 type Example struct {
 	Instance facts.Instance
+	// SSM and Secrets are parameters and secrets, by name. What is not among them
+	// is not known.
+	SSM, Secrets map[string]string
 	// Image is its ecsnode.yaml without the bundle; nil: it has none.
 	Image []byte
+}
+
+// parameters are those of the example as templates ask for them.
+func (e Example) parameters() facts.Parameters {
+	all := facts.Parameters{}
+	one := func(kind, name, rest, value string) {
+		ref := facts.ParameterRef{Kind: kind, Name: name}
+		if all[ref].Values == nil {
+			all[ref] = facts.ParameterAnswer{Presence: facts.Present, Values: map[string]facts.Parameter{}}
+		}
+		all[ref].Values[rest] = facts.Parameter{Value: value, Secret: kind == facts.ASecret}
+	}
+	for name, value := range e.SSM {
+		one(facts.SSMParameter, name, "", value)
+		for i, r := range name { // and below each path that it is below
+			if r == '/' {
+				one(facts.SSMTree, name[:i+1], name[i+1:], value)
+				one(facts.SSMTree, name[:i], name[i+1:], value)
+			}
+		}
+	}
+	for name, value := range e.Secrets {
+		one(facts.ASecret, name, "", value)
+	}
+	return all
 }
 
 // Describe returns what instance metadata says of a node, with its tags.
@@ -59,13 +87,14 @@ func Preview(ctx context.Context, tree bundle.Tree, e Example) (_ *Plan, err err
 		return nil, err
 	}
 	n.instance.Set(e.Instance)
+	n.parameters.Set(e.parameters())
 	files := fsx.NewOverlay(n.disk)
 	out, calls := n.dry()
 	s := n.newShift(applying, files, out, "", "preview")
 	var table []duty.Entry
 	for _, en := range s.table {
 		switch en.Duty.Name() {
-		case "instance", "identity": // given, and a consequence
+		case "instance", "parameters", "identity": // given, and a consequence
 		default:
 			table = append(table, en)
 		}
@@ -86,11 +115,9 @@ func Preview(ctx context.Context, tree bundle.Tree, e Example) (_ *Plan, err err
 		}
 	}
 	for _, c := range files.Changes() {
-		if ownState(c.Name) || c.ModeAfter.IsDir() {
-			continue
+		if !ownState(c.Name) && !c.ModeAfter.IsDir() {
+			p.Files = append(p.Files, n.shown(c))
 		}
-		c.Before, c.After = n.forPeople(c.Name, c.Before), n.forPeople(c.Name, c.After)
-		p.Files = append(p.Files, c)
 	}
 	return p, nil
 }

@@ -78,7 +78,9 @@ would refuse it for, and then every file that an example node would get.
 
 The example is "ecsnode status --json" of a node, in a file or in example-node.json
 beside ecsnode.yaml, or what instance metadata says: that of this machine, or of
-ecsnode-sim where AWS_EC2_METADATA_SERVICE_ENDPOINT says so.
+ecsnode-sim where AWS_EC2_METADATA_SERVICE_ENDPOINT says so. What templates ask of
+Parameter Store and Secrets Manager the file may have in "ssm" and "secrets", by
+name.
 
 Nothing outside is asked: checks of files are not run, and what runs besides files
 (services, node tasks, volumes) is checked but not shown.
@@ -90,11 +92,12 @@ Exit status: 0 no problem, 1 problems.`,
 			if err != nil {
 				return err
 			}
-			instance, err := exampleNode(cmd.Context(), args[0], example, metadata)
+			of, err := exampleNode(cmd.Context(), args[0], example, metadata)
 			if err != nil {
 				return err
 			}
-			preview, err := node.Preview(cmd.Context(), p.tree, node.Example{Instance: instance, Image: data})
+			of.Image = data
+			preview, err := node.Preview(cmd.Context(), p.tree, of)
 			if err != nil {
 				return err
 			}
@@ -125,34 +128,37 @@ Exit status: 0 no problem, 1 problems.`,
 }
 
 // exampleNode reads what the bundle is tried on.
-func exampleNode(ctx context.Context, from, file string, metadata bool) (facts.Instance, error) {
+func exampleNode(ctx context.Context, from, file string, metadata bool) (e node.Example, err error) {
 	if metadata {
-		return node.Describe(ctx, node.Options{})
+		e.Instance, err = node.Describe(ctx, node.Options{})
+		return e, err
 	}
 	if file == "" {
 		file = filepath.Join(from, exampleFile)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return facts.Instance{}, exit{code: 1, err: fmt.Errorf("cannot read an example node: %w", err), advice: "Name one with --node, or take instance metadata with --metadata."}
+		return e, exit{code: 1, err: fmt.Errorf("cannot read an example node: %w", err), advice: "Name one with --node, or take instance metadata with --metadata."}
 	}
 	var of struct {
 		Node struct {
 			Instance facts.Instance `json:"instance"`
 		} `json:"node"`
 		facts.Instance
+		SSM     map[string]string `json:"ssm"`
+		Secrets map[string]string `json:"secrets"`
 	}
 	if err := json.Unmarshal(data, &of); err != nil {
-		return facts.Instance{}, fmt.Errorf("cannot read an example node from %s: %w", file, err)
+		return e, fmt.Errorf("cannot read an example node from %s: %w", file, err)
 	}
-	i := of.Instance
+	e = node.Example{Instance: of.Instance, SSM: of.SSM, Secrets: of.Secrets}
 	if of.Node.Instance.ID != "" {
-		i = of.Node.Instance
+		e.Instance = of.Node.Instance
 	}
-	if i.ID == "" {
-		return i, fmt.Errorf("cannot read an example node from %s: it has no instance_id", file)
+	if e.Instance.ID == "" {
+		return e, fmt.Errorf("cannot read an example node from %s: it has no instance_id", file)
 	}
-	return i, nil
+	return e, nil
 }
 
 func (a *app) bundleBuildCommand() *cobra.Command {
