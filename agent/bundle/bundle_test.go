@@ -270,26 +270,33 @@ func TestAGigabyteOfNothingIsNotUnpacked(t *testing.T) {
 			return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 		},
 	} {
+		packed := func(data []byte) []byte {
+			var b bytes.Buffer
+			z, err := compress(&b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := z.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return b.Bytes()
+		}
+		// Both allow that what was packed apart is put together.
+		zeros := packed(make([]byte, MaxFile))
 		var b bytes.Buffer
-		z, err := compress(&b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := tar.NewWriter(z)
-		zeros := make([]byte, MaxFile)
 		for i := range 256 {
-			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("files/%d", i), Mode: 0o644, Size: MaxFile}); err != nil {
+			var header bytes.Buffer
+			if err := tar.NewWriter(&header).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("files/%d", i), Mode: 0o644, Size: MaxFile}); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.Write(zeros); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
+			b.Write(packed(header.Bytes()))
+			b.Write(zeros)
 		}
 		var read int64
-		err = walkArchive(bytes.NewReader(b.Bytes()), int64(b.Len()), func(_ entry, r io.Reader) error {
+		err := walkArchive(bytes.NewReader(b.Bytes()), int64(b.Len()), func(_ entry, r io.Reader) error {
 			n, err := io.Copy(io.Discard, r)
 			read += n
 			return err

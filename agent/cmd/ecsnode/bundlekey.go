@@ -62,7 +62,7 @@ To replace a key, bake images that trust both, sign with the new one (with --tru
 OLD.pub the first time), and leave the old one out of later images.
 
 ` + passwordHelp + `
-Deriving a key from it takes a second and 1 GiB of memory.`,
+To try a password takes seconds and 1 GiB of memory, by design.`,
 		Args: exactly("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, name := range []string{args[0], args[0] + ".pub"} {
