@@ -16,6 +16,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/host/imds"
+	"github.com/ecsnode/ecsnode/agent/status"
 )
 
 // Example is the node that a bundle is tried on.
@@ -106,14 +107,10 @@ func Preview(ctx context.Context, tree bundle.Tree, e Example) (_ *Plan, err err
 		},
 		Timeout: time.Minute,
 	})
-	asked := time.Now()
+	board := status.NewBoard(files, "", func() status.Document { return n.head("preview") }, table)
+	s.engine.Report, s.engine.Hold = board.Report, nil
 	_ = s.engine.Pass(ctx, table) // the records say it
-	p := &Plan{Calls: calls.calls}
-	for _, r := range since(s.board.Records(), asked) {
-		if !r.Started.IsZero() {
-			p.Records = append(p.Records, r)
-		}
-	}
+	p := &Plan{Calls: calls.calls, Records: board.Records()}
 	for _, c := range files.Changes() {
 		if !ownState(c.Name) && !c.ModeAfter.IsDir() {
 			p.Files = append(p.Files, n.shown(c))
