@@ -144,6 +144,9 @@ func (s *Store) unpack(dir string, archive io.Reader, size int64) error {
 		return err
 	}
 	defer root.Close()
+	if err := root.Chmod(".", 0o755); err != nil { // whatever the umask
+		return err
+	}
 	made, buffer := map[string]bool{".": true}, make([]byte, 32<<10)
 	err = walkArchive(archive, size, func(e entry, r io.Reader) error {
 		parents := dirs(e.name)
@@ -154,7 +157,7 @@ func (s *Store) unpack(dir string, archive io.Reader, size int64) error {
 			if made[name] {
 				continue
 			}
-			if err := root.Mkdir(name, 0o755); err != nil {
+			if err := errors.Join(root.Mkdir(name, 0o755), root.Chmod(name, 0o755)); err != nil {
 				return err
 			}
 			made[name] = true
@@ -187,7 +190,7 @@ func (s *Store) file(root *os.Root, dir string, e entry, r io.Reader, buffer []b
 	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, r, buffer); err != nil {
 		return err
 	}
-	if err := f.Chmod(e.mode); err != nil { // whatever the umask
+	if err := f.Chmod(e.mode); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
