@@ -120,6 +120,9 @@ func TestWhatIsNotSignedIsNotOpened(t *testing.T) {
 		if n < bytes.IndexByte(sealed, '\n') {
 			continue // the untrusted comment
 		}
+		if bytes.HasPrefix(sealed[n+1:], []byte("=")) {
+			continue // the last sign before a padding has bits to spare
+		}
 		if _, err := Open(changed, "stable", keys); err == nil {
 			t.Errorf("a bit changed at %d of %d is not noticed", n, len(sealed))
 		}
