@@ -17,6 +17,8 @@ directory enforces what is said here about layers.
   - The node (package node) is the wiring, the only package that knows all.
   - An image is what new nodes start from. Package image decides what it must
     not have (a list, which is data) and what it must have.
+  - A bundle is a packed directory of settings, named by its digest. A channel is
+    a signed document that says which bundle its nodes run.
   - The sim is a simulated node's outside, with state, on real protocols. The
     agent cannot tell it from AWS. In tests it is reached over in-memory
     connections, so that the SDK clients run in virtual time.
@@ -26,14 +28,16 @@ directory enforces what is said here about layers.
 Nothing imports upwards, and nothing of its own layer unless it says so here:
 
 	0  facts cell when fsx templates config/strict
-	1  duty (cell, when)   render (cell, facts)
+	1  duty (cell, when)   render (cell, facts)   bundle (facts)
+	   publish (bundle, facts)
 	2  duties/* (duty, cell, when, facts, fsx, render)
 	   host/* (facts, fsx; clients of AWS also host/httpx and host/awsapi)
 	   status (duty, cell, facts, fsx)   sim (facts)   image (facts, fsx)
-	3  config (config/strict, the duties' Config types, when, render, facts, fsx)
+	   duties/bundle also bundle
+	3  config (config/strict, the duties' Config types, when, render, facts, fsx, bundle)
 	   migrate (what nodeconfig and ecsconfig read; facts, fsx, render)
 	4  node (all of the above)
-	5  cmd/* (node, status, config, duty, facts, fsx, image, sim)
+	5  cmd/* (node, status, config, config/strict, bundle, publish, duty, facts, fsx, image, templates, sim)
 
 A duty never imports a host package, another duty, an SDK, os, net or net/http:
 it declares the one to three methods it needs, in nouns from facts, and host
@@ -166,6 +170,28 @@ Instance tags may set ecsnode:channel and ecsnode:hold and nothing else, because
 whoever may tag an instance must not own it. Template functions see tags as
 data; what is rendered into a shell file is parsed again before it is written.
 
+# Bundles
+
+A bundle is signed, and a signature makes it as good as root: its hooks run. So
+what a bundle must not say (config.BundleProblems) guards against mistakes and
+not against the signer: where bundles come from and whose are trusted, the
+channel, a hold, and every path that is ecsnode's. Those come from the image and
+from user data alone, so that the next bundle always finds its way.
+
+	DIR ─> bundle.Build ─> archive, digest ─> publish ─> S3: bundles/DIGEST.tar.zst
+	                                            └─ Seal ──> S3: channels/NAME, if it is still what was read
+	channels/NAME ─> bundle.Open ─> Channel.Choose ─> bundles/DIGEST.tar.zst ─> Store.Add ─> a directory, whole or not there
+
+A channel is one object with its signature in front, so that nobody reads one
+beside another. It is replaced under the condition that it has not changed, after
+what it was has been kept in history/NAME. What is verified comes first: nothing
+of a document is read before its signature is right, and nothing of an archive
+before its length and digest are. An old agent takes no document with a field it
+does not know, for it may be a condition; what is no condition goes into info.
+
+A node tells what it runs in the attribute ecsnode.bundle of its container
+instance (bundle.Report); promoting reads it.
+
 # Who makes passes
 
 The daemon holds /run/ecsnode/daemon.lock for its life. Whoever makes passes that
@@ -209,7 +235,12 @@ short is done again: the plan is what is there and should not be.
   - The JSON Schema comes from the same walk over the Go types that decodes, so
     that the two cannot differ.
   - Credentials are the instance role's, read through the agent's own IMDS
-    client. The SDK's config package is not linked: it brings SSO and STS.
+    client. The SDK's config package is not linked: it brings SSO and STS. Where
+    bundles are published, keys in the environment come before the role.
+  - Archives have no links at all, and only names in printable ASCII: nothing in a
+    bundle needs either, and what is not there need not be made safe.
+  - A key's password is tried by scrypt with 1 GiB of memory, as minisign has it.
+    Only who publishes pays that; nodes verify in a fraction of a millisecond.
   - The board that writes the status is a duty like others: woken at edges, with
     a heartbeat, and it feeds the watchdog.
 */

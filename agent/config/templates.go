@@ -11,7 +11,6 @@ import (
 	"github.com/ecsnode/ecsnode/agent/config/strict"
 	"github.com/ecsnode/ecsnode/agent/duties/files"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
-	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/render"
 )
 
@@ -42,10 +41,15 @@ func misplaced(c Config, report func(path, message string)) {
 	})
 }
 
+// Reader reads files: an fsx.FS, or a bundle that is not on a node yet.
+type Reader interface {
+	ReadFile(name string) ([]byte, error)
+}
+
 // CheckTemplates reads the templates that the configuration names and returns
 // what is wrong with them. The node reads them when it renders, and leaves out
 // nothing but the file that one is for.
-func (l *Loaded) CheckTemplates(disk fsx.FS) (problems strict.Problems) {
+func (l *Loaded) CheckTemplates(disk Reader) (problems strict.Problems) {
 	check := func(setting, name string, parse func(source string) error) {
 		source, err := disk.ReadFile(name)
 		if err == nil {
