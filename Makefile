@@ -19,7 +19,7 @@ export PATH := $(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --match 'v*' --always --dirty --abbrev=12 2>/dev/null || echo devel)
 
-.PHONY: build test e2e lint fmt demo bench size reproducible setup setup-build setup-test setup-lint setup-e2e clean help
+.PHONY: build test e2e lint fmt demo bench size reproducible packages ami release setup setup-build setup-test setup-lint setup-e2e clean help
 
 build: setup-build ## build bin/ecsnode and bin/ecsnode-sim: static, stripped, reproducible
 	go build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./agent/cmd/...
@@ -48,6 +48,15 @@ size: build ## show what the binary's bytes are spent on
 
 reproducible: build ## build once more elsewhere and compare the bytes
 	@scripts/reproducible.sh
+
+packages: setup-build ## build the RPMs for x86_64 and arm64 into dist/
+	@VERSION=$(VERSION) scripts/packages.sh
+
+ami: ## build an image in your AWS account: ARCH=x86_64 REGION=eu-west-1; more in packer/build.sh
+	@VERSION=$(VERSION) ARCH='$(ARCH)' REGION='$(REGION)' SOURCE='$(SOURCE)' VARS='$(VARS)' CHECK='$(CHECK)' packer/build.sh
+
+release: setup-build ## build packages, bills of materials and checksums into dist/release, twice, and compare
+	@VERSION=$(VERSION) scripts/release.sh
 
 setup: ## install what building, testing and linting need
 	@scripts/setup.sh

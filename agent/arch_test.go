@@ -33,6 +33,7 @@ var layers = []struct{ pkg, imports string }{
 	{"agent/host/*", "agent/facts agent/fsx agent/host/httpx agent/host/awsapi"},
 	{"agent/status", "agent/duty agent/cell agent/facts agent/fsx"},
 	{"agent/sim", "agent/facts"},
+	{"agent/image", "agent/facts agent/fsx"},
 
 	{"agent/config", "agent/config/strict agent/duties/* agent/when agent/render agent/fsx agent/facts agent/bundle"},
 
@@ -41,9 +42,9 @@ var layers = []struct{ pkg, imports string }{
 	// The simulator is never part of the agent: neither the node nor the
 	// ecsnode command may have it.
 	{"agent/node", "agent/facts agent/cell agent/when agent/fsx agent/duty agent/render agent/duties/* " +
-		"agent/host/* agent/status agent/config agent/config/strict agent/bundle agent/publish agent/migrate templates"},
+		"agent/host/* agent/status agent/config agent/config/strict agent/bundle agent/publish agent/migrate agent/image templates"},
 	{"agent/cmd/ecsnode-sim", "agent/sim agent/facts agent/fsx"},
-	{"agent/cmd/*", "agent/node agent/status agent/config agent/config/strict agent/bundle agent/publish agent/duty agent/facts agent/fsx templates"},
+	{"agent/cmd/*", "agent/node agent/status agent/config agent/config/strict agent/bundle agent/publish agent/duty agent/facts agent/fsx agent/image templates"},
 
 	{"scripts/bench", "agent/sim"},
 	{"scripts/*", ""},

@@ -15,6 +15,10 @@ directory enforces what is said here about layers.
   - A cell is a value with one writer that wakes its readers when it really
     changed. The configuration is a cell too: a new one restarts nothing.
   - The node (package node) is the wiring, the only package that knows all.
+  - An image is what new nodes start from. Package image decides what it must
+    not have (a list, which is data) and what it must have.
+  - A bundle is a packed directory of settings, named by its digest. A channel is
+    a signed document that says which bundle its nodes run.
   - The sim is a simulated node's outside, with state, on real protocols. The
     agent cannot tell it from AWS. In tests it is reached over in-memory
     connections, so that the SDK clients run in virtual time.
@@ -24,14 +28,16 @@ directory enforces what is said here about layers.
 Nothing imports upwards, and nothing of its own layer unless it says so here:
 
 	0  facts cell when fsx templates config/strict
-	1  duty (cell, when)   render (cell, facts)
+	1  duty (cell, when)   render (cell, facts)   bundle (facts)
+	   publish (bundle, facts)
 	2  duties/* (duty, cell, when, facts, fsx, render)
 	   host/* (facts, fsx; clients of AWS also host/httpx and host/awsapi)
-	   status (duty, cell, facts, fsx)   sim (facts)
-	3  config (config/strict, the duties' Config types, when, render, facts, fsx)
+	   status (duty, cell, facts, fsx)   sim (facts)   image (facts, fsx)
+	   duties/bundle also bundle
+	3  config (config/strict, the duties' Config types, when, render, facts, fsx, bundle)
 	   migrate (what nodeconfig and ecsconfig read; facts, fsx, render)
 	4  node (all of the above)
-	5  cmd/* (node, status, config, duty, facts, fsx, sim)
+	5  cmd/* (node, status, config, config/strict, bundle, publish, duty, facts, fsx, image, templates, sim)
 
 A duty never imports a host package, another duty, an SDK, os, net or net/http:
 it declares the one to three methods it needs, in nouns from facts, and host
@@ -52,7 +58,8 @@ every type that reaches an interface, which costs tens of megabytes.
 	                                               └────────> nodeconfig ──┴─> /etc/container_config
 	templates ─> cell[References] × 5 ─> parameters ─> SSM, Secrets Manager; cell[Parameters] ─> the same templates
 	config, cell[Instance], cell[cluster] ─> daemonjson ─> cell[Inputs] ─┬─> units ─> restarts of docker, ecs
-	dnf (a job) ─> upgrade ─────────────────────────────> cell[Inputs] ─┘     │
+	rpm, dnf (a job) ─> packages ───────────────────────> cell[Inputs] ─┘     │
+	                       └> cell[Packages] ─> files, services
 	blkid, mountinfo ─> volumes ─> cell[Volumes] ─> dockerhold ─> /run/ecsnode/docker-held.json ─> ecsnode ready docker
 	IMDS, logind, operator ─> notice × 6 ─> cell × 6 ─> interruption ─> cell[Interruption] ─> drain ─> ECS, Docker, Auto Scaling
 	drain ─> cell[Plan], /var/lib/ecsnode/drains ─> status, ecsnode drain show
@@ -134,6 +141,10 @@ one whose run cannot be told from one that was never begun counts as run, unless
 its job is one that systemd does not know. A tick is the daemon's: neither boot, nor
 apply, nor a plan runs one.
 
+Packages are removed by a replay of just these removals, never by "dnf remove",
+and never in one transaction with an installation: in dnf 4.14 both would take
+along whatever stands in the way (measured; see duties/packages).
+
 # Absent, unavailable, refused
 
 The three are different everywhere (facts.ErrAbsent and its siblings). A tag is
@@ -158,6 +169,28 @@ that a slip of the pen takes nothing from a running node.
 Instance tags may set ecsnode:channel and ecsnode:hold and nothing else, because
 whoever may tag an instance must not own it. Template functions see tags as
 data; what is rendered into a shell file is parsed again before it is written.
+
+# Bundles
+
+A bundle is signed, and a signature makes it as good as root: its hooks run. So
+what a bundle must not say (config.BundleProblems) guards against mistakes and
+not against the signer: where bundles come from and whose are trusted, the
+channel, a hold, and every path that is ecsnode's. Those come from the image and
+from user data alone, so that the next bundle always finds its way.
+
+	DIR ─> bundle.Build ─> archive, digest ─> publish ─> S3: bundles/DIGEST.tar.zst
+	                                            └─ Seal ──> S3: channels/NAME, if it is still what was read
+	channels/NAME ─> bundle.Open ─> Channel.Choose ─> bundles/DIGEST.tar.zst ─> Store.Add ─> a directory, whole or not there
+
+A channel is one object with its signature in front, so that nobody reads one
+beside another. It is replaced under the condition that it has not changed, after
+what it was has been kept in history/NAME. What is verified comes first: nothing
+of a document is read before its signature is right, and nothing of an archive
+before its length and digest are. An old agent takes no document with a field it
+does not know, for it may be a condition; what is no condition goes into info.
+
+A node tells what it runs in the attribute ecsnode.bundle of its container
+instance (bundle.Report); promoting reads it.
 
 # Who makes passes
 
@@ -184,6 +217,15 @@ for it, on an overlay, what the draft would make. Duties know nothing of it.
 
 The engine, status, plan, hold and apply then know it.
 
+# Images
+
+An image is made on an instance that never becomes a node: its user data keeps
+the ECS agent and the units of ecsnode from starting, by files in /run, so that
+no image has them. ecsnode image check looks whether a first boot finds all it
+needs and no secret; ecsnode image seal removes what is this machine's alone,
+after image.Items and nothing else, and refuses on a node. A seal that was cut
+short is done again: the plan is what is there and should not be.
+
 # Decisions that differ from what one may expect
 
   - fsx writes its own temporary files through os.Root instead of using a
@@ -193,7 +235,12 @@ The engine, status, plan, hold and apply then know it.
   - The JSON Schema comes from the same walk over the Go types that decodes, so
     that the two cannot differ.
   - Credentials are the instance role's, read through the agent's own IMDS
-    client. The SDK's config package is not linked: it brings SSO and STS.
+    client. The SDK's config package is not linked: it brings SSO and STS. Where
+    bundles are published, keys in the environment come before the role.
+  - Archives have no links at all, and only names in printable ASCII: nothing in a
+    bundle needs either, and what is not there need not be made safe.
+  - A key's password is tried by scrypt with 1 GiB of memory, as minisign has it.
+    Only who publishes pays that; nodes verify in a fraction of a millisecond.
   - The board that writes the status is a duty like others: woken at edges, with
     a heartbeat, and it feeds the watchdog.
 */

@@ -23,6 +23,7 @@ needs() {
 		test             iptables         command -v iptables
 		test             dbus-daemon      command -v dbus-daemon
 		lint             shellcheck       command -v shellcheck
+		lint,test        packer           command -v packer
 		e2e              mmdebstrap       command -v mmdebstrap
 		e2e              procps           command -v pgrep
 		e2e              util-linux       command -v unshare && command -v nsenter && command -v losetup && command -v flock

@@ -27,6 +27,6 @@ else
 fi
 go test -json "$@" | "$report"
 if [[ ${all:-} == true ]]; then
-	# A whole fleet, which the race detector would keep busy for many minutes.
-	CGO_ENABLED=0 go test -json -run TwoThousandNodes ./agent/node | "$report"
+	# Whole fleets, which the race detector would keep busy for many minutes.
+	CGO_ENABLED=0 go test -json -run 'TwoThousandNodes|FiveHundredNodes' ./agent/node ./agent/duties/schedules | "$report"
 fi

@@ -1,7 +1,10 @@
 // Package templates holds the templates that are built into ecsnode.
 package templates
 
-import _ "embed"
+import (
+	"embed"
+	"io/fs"
+)
 
 //go:embed node.config.tmpl
 var nodeConfig string
@@ -10,3 +13,16 @@ var nodeConfig string
 // takes what a template of node_config takes: .Variables and the functions of
 // package render.
 func NodeConfig() string { return nodeConfig }
+
+//go:embed examples/bundle
+var examples embed.FS
+
+// Bundle returns an example of a configuration bundle, with a node to try it on.
+// What is below hooks is to be executable.
+func Bundle() fs.FS {
+	tree, err := fs.Sub(examples, "examples/bundle")
+	if err != nil {
+		panic(err) // it is built in
+	}
+	return tree
+}

@@ -53,8 +53,11 @@ func (d Digest) Short() string { return string(d[:min(len(d), shortDigest)]) }
 
 // Where things are below a channel source, which is a bucket and a prefix.
 
+// Suffix is what the names of bundles end in.
+const Suffix = ".tar.zst"
+
 // ObjectKey is where a bundle is kept.
-func ObjectKey(d Digest) string { return "bundles/" + string(d) + ".tar.zst" }
+func ObjectKey(d Digest) string { return "bundles/" + string(d) + Suffix }
 
 // ChannelKey is where the current document of a channel is kept.
 func ChannelKey(name string) string { return "channels/" + name }

@@ -144,7 +144,10 @@ func (s *Store) unpack(dir string, archive io.Reader, size int64) error {
 		return err
 	}
 	defer root.Close()
-	made := map[string]bool{".": true}
+	if err := root.Chmod(".", 0o755); err != nil { // whatever the umask
+		return err
+	}
+	made, buffer := map[string]bool{".": true}, make([]byte, 32<<10)
 	err = walkArchive(archive, size, func(e entry, r io.Reader) error {
 		parents := dirs(e.name)
 		if e.dir {
@@ -154,7 +157,7 @@ func (s *Store) unpack(dir string, archive io.Reader, size int64) error {
 			if made[name] {
 				continue
 			}
-			if err := root.Mkdir(name, 0o755); err != nil {
+			if err := errors.Join(root.Mkdir(name, 0o755), root.Chmod(name, 0o755)); err != nil {
 				return err
 			}
 			made[name] = true
@@ -163,7 +166,7 @@ func (s *Store) unpack(dir string, archive io.Reader, size int64) error {
 		if e.dir {
 			return nil
 		}
-		return s.file(root, dir, e, r)
+		return s.file(root, dir, e, r, buffer)
 	})
 	if err != nil {
 		return err
@@ -176,17 +179,18 @@ func (s *Store) unpack(dir string, archive io.Reader, size int64) error {
 	return nil
 }
 
-func (s *Store) file(root *os.Root, dir string, e entry, r io.Reader) error {
+func (s *Store) file(root *os.Root, dir string, e entry, r io.Reader, buffer []byte) error {
 	f, err := root.OpenFile(e.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, e.mode)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	s.did("create", dir+"/"+e.name)
-	if _, err := io.Copy(f, r); err != nil {
+	// A file would bring a buffer of its own for each.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, r, buffer); err != nil {
 		return err
 	}
-	if err := f.Chmod(e.mode); err != nil { // whatever the umask
+	if err := f.Chmod(e.mode); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -53,16 +53,16 @@ func TestABundleIsKeptByItsDigest(t *testing.T) {
 		t.Fatal(changed, err)
 	}
 	got := strings.ReplaceAll(strings.Join(list(t, dir), "\n"), string(d), "D")
-	const want = `D drwx------
+	const want = `D drwxr-xr-x
 D/ecsnode.yaml -rw-r--r--
-D/files drwx------
-D/files/a drwx------
+D/files drwxr-xr-x
+D/files/a drwxr-xr-x
 D/files/a/b.conf -rw-r--r--
 D/files/tool -rwxr-xr-x
-D/hooks drwx------
-D/hooks/notice.d drwx------
+D/hooks drwxr-xr-x
+D/hooks/notice.d drwxr-xr-x
 D/hooks/notice.d/10 -rwxr-xr-x
-D/templates drwx------
+D/templates drwxr-xr-x
 D/templates/motd -rw-r--r--`
 	if got != want {
 		t.Errorf("got\n%s", got)

@@ -1,19 +1,63 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
+	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/config/strict"
 )
 
 // A bundle is as good as root: its hooks run. What stands here keeps one that
 // was made by mistake from taking the node out of reach of the next one; it does
 // not make a signature of somebody evil harmless.
+
+// CheckBundle returns all that is wrong with the settings of a bundle, as a node
+// would find it: what it must not say, what is wrong by itself or beside the
+// files of the image, and what it names and does not have. name is how problems
+// show its settings.
+func CheckBundle(tree bundle.Tree, name string, image ...strict.Layer) strict.Problems {
+	layer := strict.Layer{Name: name, Data: tree[bundle.ConfigFile].Data}
+	layers := append(slices.Clone(image), layer)
+	problems := append(BundleProblems(layer), Merge(layers).Problems...)
+	whole := &Loaded{Config: Default()} // also beside other problems
+	whole.result = strict.Attempt(&whole.Config, layers...)
+	for _, p := range whole.CheckTemplates(unpacked(tree)) {
+		if p.Pos.File == name { // those of the image are not here
+			problems = append(problems, p)
+		}
+	}
+	for file, f := range tree {
+		if strings.HasPrefix(file, bundle.HookDir+"/") && f.Mode&0o111 == 0 {
+			problems = append(problems, strict.Problem{
+				Pos: strict.Pos{File: path.Join(path.Dir(name), file), Line: 1, Column: 1}, Message: "a hook is executable: chmod +x",
+			})
+		}
+	}
+	problems.Sort()
+	return problems
+}
+
+// unpacked is a bundle as the node reads it. What it does not have may be the
+// image's, apart from what only bundles bring.
+type unpacked bundle.Tree
+
+// ReadFile implements Reader.
+func (u unpacked) ReadFile(name string) ([]byte, error) {
+	below, is := strings.CutPrefix(name, Dir+"/")
+	if !is {
+		return nil, nil
+	}
+	f, is := u[below]
+	if !is {
+		return nil, fmt.Errorf("the bundle has no %s", below)
+	}
+	return f.Data, nil
+}
 
 // BundleProblems returns what a bundle's settings must not say: where bundles come
 // from and whom to trust, that the node is held, and anything that would be
@@ -24,7 +68,7 @@ func BundleProblems(layer strict.Layer) (problems strict.Problems) {
 	strict.Decode(&before, beneath)
 	result := strict.Attempt(&c, beneath, layer)
 	report := func(path, format string, args ...any) {
-		p := result.Problem(path, errors.New(fmt.Sprintf(format, args...)))
+		p := result.Problem(path, fmt.Errorf(format, args...))
 		if p.Pos.File != layer.Name { // it takes away what is beneath, by a null
 			p.Pos = strict.Pos{File: layer.Name, Line: 1, Column: 1}
 		}
@@ -99,8 +143,8 @@ func (c Config) writes(report func(path, format string, args ...any)) {
 	for unit := range c.Services.Units {
 		notOurs(report, strict.Key("services.units", unit), unit)
 	}
-	if _, is := c.Upgrade.Packages["ecsnode"]; is {
-		report("upgrade.packages.ecsnode", "a bundle does not replace ecsnode itself")
+	if _, is := c.Packages.Ensure["ecsnode"]; is {
+		report("packages.ensure.ecsnode", "a bundle does not replace ecsnode itself")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/config/strict"
 )
@@ -47,7 +48,7 @@ func TestWhatABundleMustNotSay(t *testing.T) {
 		"its unit stopped":          {"services: {units: {ecsnode.service: {state: stopped}}}", "ecsnode.service belongs to ecsnode"},
 		"its unit masked":           {"services: {units: {ecsnode-boot.service: {masked: true}}}", "ecsnode-boot.service belongs"},
 		"its unit restarted":        {item("/etc/x", "literal: '', restart: [ecsnode.service]"), "restart[0]: ecsnode.service belongs"},
-		"another ecsnode":           {"upgrade: {packages: {ecsnode: latest}}", "does not replace ecsnode"},
+		"another ecsnode":           {"packages: {ensure: {ecsnode: latest}}", "does not replace ecsnode"},
 		"a file, among mistakes":    {"hold: ''\nclutser: web\n" + item("/etc/ecsnode/x", "literal: ''"), "/etc/ecsnode/x belongs"},
 	} {
 		problems := config.BundleProblems(strict.Layer{Name: "b.yaml", Data: []byte(tc.text + "\n")})
@@ -101,4 +102,42 @@ func TestEverySettingOfTheImageIsKept(t *testing.T) {
 			t.Errorf("a bundle may take away %s", s.Path)
 		}
 	})
+}
+
+func TestABundleIsCheckedWhole(t *testing.T) {
+	t.Parallel()
+	tree := func(text string) bundle.Tree {
+		return bundle.Tree{
+			"ecsnode.yaml": {Data: []byte(text)}, "templates/motd": {}, "templates/wrong": {Data: []byte("{{ tga }}")}, "files/app/x": {}, "hooks/drained.d/10": {Mode: 0o755},
+		}
+	}
+	image := strict.Layer{Name: "image.yaml", Data: []byte("volumes: {data: {device: /dev/xvdf, filesystem: xfs, mount_point: /data}}")}
+	notExecutable := tree("")
+	notExecutable["hooks/drained.d/20"] = bundle.File{Mode: 0o644}
+	for name, tc := range map[string]struct {
+		tree bundle.Tree
+		says []string
+	}{
+		"well":                  {tree("files: {items: {/etc/motd: {template: motd}, /etc/x: {source: app/x}}}"), nil},
+		"nothing":               {tree(""), nil},
+		"a template it lacks":   {tree("files: {items: {/etc/motd: {template: mtod}}}"), []string{`b/ecsnode.yaml:1:39: files.items."/etc/motd".template: the bundle has no templates/mtod`}},
+		"a wrong template":      {tree("files: {items: {/etc/motd: {template: wrong}}}"), []string{"/etc/ecsnode/templates/wrong: function \"tga\" not defined"}},
+		"one of the image":      {tree("node_config: {files: {x: {template: /usr/share/x, format: text}}}"), nil},
+		"a file it lacks":       {tree("files: {items: {/etc/x: {source: app/y}}}"), []string{"the bundle has no files/app/y"}},
+		"a hook that cannot be": {notExecutable, []string{"b/hooks/drained.d/20:1:1: a hook is executable"}},
+		"no YAML":               {tree("files: ["), []string{"b/ecsnode.yaml:1:"}},
+		"two mistakes":          {tree("hold: yes\nclutser: web"), []string{"b/ecsnode.yaml:1:7: hold: a bundle does not hold", "unknown key"}},
+		"against the image":     {tree("volumes: {other: {device: /dev/xvdf, filesystem: xfs, mount_point: /other}}"), []string{"it is the device of data too"}},
+	} {
+		problems := config.CheckBundle(tc.tree, "b/ecsnode.yaml", image)
+		if len(problems) != len(tc.says) {
+			t.Errorf("%s: %v", name, problems)
+			continue
+		}
+		for i, says := range tc.says {
+			if !strings.Contains(problems[i].Error(), says) {
+				t.Errorf("%s: got %v, want %s", name, problems[i], says)
+			}
+		}
+	}
 }

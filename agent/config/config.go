@@ -17,12 +17,12 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
 	"github.com/ecsnode/ecsnode/agent/duties/notice"
+	"github.com/ecsnode/ecsnode/agent/duties/packages"
 	"github.com/ecsnode/ecsnode/agent/duties/parameters"
 	"github.com/ecsnode/ecsnode/agent/duties/readiness"
 	"github.com/ecsnode/ecsnode/agent/duties/schedules"
 	"github.com/ecsnode/ecsnode/agent/duties/services"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
-	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
 	"github.com/ecsnode/ecsnode/agent/duties/volumes"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/render"
@@ -41,7 +41,7 @@ type Config struct {
 	ECSAgent     ECSAgent          `yaml:"ecs_agent" help:"How the ECS agent on this node is asked what it is registered as."`
 	Volumes      volumes.Config    `yaml:"volumes" help:"Extra EBS volumes by name, mounted before Docker starts."`
 	DaemonJSON   daemonjson.Config `yaml:"daemon_json" help:"Keys of Docker's daemon.json that ecsnode keeps."`
-	Upgrade      upgrade.Config    `yaml:"upgrade" help:"Packages that are upgraded at boot, before the ECS agent starts."`
+	Packages     packages.Config   `yaml:"packages" help:"Packages that are installed, upgraded or absent; at boot before the ECS agent starts."`
 	Parameters   parameters.Config `yaml:"parameters" help:"Parameters of Parameter Store and secrets of Secrets Manager that templates ask for."`
 	Guard        guard.Config      `yaml:"guard" help:"Keeps containers from instance metadata and the role of the instance."`
 	Units        units.Config      `yaml:"units" help:"When Docker and the ECS agent are restarted."`
@@ -79,7 +79,7 @@ func Default() Config {
 		ECSAgent:     ECSAgent{Interval: when.Duration(defaultAgentInterval)},
 		Volumes:      volumes.Default(),
 		DaemonJSON:   daemonjson.Default(),
-		Upgrade:      upgrade.Default(),
+		Packages:     packages.Default(),
 		Parameters:   parameters.Default(),
 		Guard:        guard.Default(),
 		Units:        units.Default(),

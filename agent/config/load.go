@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/config/strict"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/packages"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 )
 
@@ -219,7 +221,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.Instance.Validate(report("instance"))
 	c.Volumes.Validate(report("volumes"))
 	c.DaemonJSON.Validate(report("daemon_json"))
-	c.Upgrade.Validate(report("upgrade"))
+	c.Packages.Validate(report("packages"))
 	c.Parameters.Validate(report("parameters"))
 	c.Guard.Validate(report("guard"))
 	c.Interruption.Validate(report("interruption"))
@@ -227,6 +229,7 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 	c.Files.Validate(report("files"))
 	c.Services.Validate(report("services"))
 	c.NodeTasks.Validate(report("node_tasks"))
+	afterPackages(c, report("files"))
 	c.Schedules.Validate(report("schedules"))
 	root := report("")
 	misplaced(c, root)
@@ -249,6 +252,21 @@ func validate(c Config, result *strict.Result) (problems strict.Problems) {
 		root("boot.unhealthy_after", fmt.Sprintf("%v is too short: expected more than boot.budget (%v), or 0", d, c.Boot.Budget))
 	}
 	return problems
+}
+
+// afterPackages reports files that come after packages that nothing installs.
+func afterPackages(c Config, report func(path, message string)) {
+	for _, name := range slices.Sorted(maps.Keys(c.Files.Items)) {
+		at := strict.Key("items", name) + ".after"
+		for _, of := range c.Files.Items[name].Packages() {
+			switch want, is := c.Packages.Ensure[of]; {
+			case !is:
+				report(at, fmt.Sprintf("package %s is not listed under packages.ensure", of))
+			case want == packages.Absent:
+				report(at, fmt.Sprintf("package %s is to be absent: see packages.ensure", of))
+			}
+		}
+	}
 }
 
 // Setting is one effective setting.

@@ -11,7 +11,6 @@ import (
 	"github.com/ecsnode/ecsnode/agent/config/strict"
 	"github.com/ecsnode/ecsnode/agent/duties/files"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
-	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/render"
 )
 
@@ -22,6 +21,10 @@ type calls interface{ Calls(function string) bool }
 // in what others may read, and for anything that has to be fetched in a message
 // that is made once.
 func misplaced(c Config, report func(path, message string)) {
+	const authData = "ecs_config.settings.ECS_ENGINE_AUTH_DATA"
+	if _, set := c.ECSConfig.Settings["ECS_ENGINE_AUTH_DATA"]; set && path.Dir(c.ECSConfig.Path) == path.Clean(c.NodeConfig.Directory) {
+		report(authData, "ecs_config.path is in the directory that every container may mount: "+render.ErrSecret.Error())
+	}
 	strict.Walk(c, func(s strict.Setting) {
 		t, is := s.Value.(calls)
 		switch {
@@ -32,16 +35,21 @@ func misplaced(c Config, report func(path, message string)) {
 					report(s.Path, function+" has no value in a message: expected tags and fields of the node")
 				}
 			}
-		case t.Calls("secret") && s.Path != "ecs_config.settings.ECS_ENGINE_AUTH_DATA":
+		case t.Calls("secret") && s.Path != authData:
 			report(s.Path, render.ErrSecret.Error())
 		}
 	})
 }
 
+// Reader reads files: an fsx.FS, or a bundle that is not on a node yet.
+type Reader interface {
+	ReadFile(name string) ([]byte, error)
+}
+
 // CheckTemplates reads the templates that the configuration names and returns
 // what is wrong with them. The node reads them when it renders, and leaves out
 // nothing but the file that one is for.
-func (l *Loaded) CheckTemplates(disk fsx.FS) (problems strict.Problems) {
+func (l *Loaded) CheckTemplates(disk Reader) (problems strict.Problems) {
 	check := func(setting, name string, parse func(source string) error) {
 		source, err := disk.ReadFile(name)
 		if err == nil {

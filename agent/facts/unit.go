@@ -2,6 +2,8 @@ package facts
 
 import (
 	"maps"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -72,6 +74,8 @@ type Command struct {
 	Grace time.Duration
 	// MemoryMax bounds its memory in bytes. Zero: no bound.
 	MemoryMax uint64
+	// Does is what it does, in words, where a dry run should not show Argv.
+	Does []string
 	// Journal: what it writes goes to the journal. Otherwise its end is kept for
 	// [Job.Output].
 	Journal bool
@@ -109,10 +113,28 @@ const (
 	JobEnded   JobState = "ended"
 )
 
-// Package is one installed version of a package. A name may be installed in
-// several versions, after a transaction that was cut short.
-type Package struct {
-	Name        string
-	Version     string // version-release, such as "1.98.0-1.amzn2023"
-	InstalledAt time.Time
+// Ending says how a command ended that did not succeed.
+func (j Job) Ending() string {
+	switch j.Result {
+	case "exit-code":
+		return "exit status " + strconv.Itoa(j.ExitStatus)
+	case "timeout":
+		return "no end within the time it is given"
+	}
+	return j.Result
+}
+
+// Why says how a command ended that did not succeed, and the end of what it said,
+// which is where a command names the cause.
+func (j Job) Why() string {
+	var lines []string
+	for line := range strings.Lines(j.Output) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return j.Ending() + ", and it said nothing"
+	}
+	return j.Ending() + ": " + strings.Join(lines[max(0, len(lines)-3):], "; ")
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/packages"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
-	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
 	"github.com/ecsnode/ecsnode/agent/duties/volumes"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -104,8 +104,8 @@ func (n *Node) daemonJSONConfig() cell.Reader[daemonjson.Config] {
 	return cell.View(n.config, func(e *effective) daemonjson.Config { return e.DaemonJSON })
 }
 
-func (n *Node) upgradeConfig() cell.Reader[upgrade.Config] {
-	return cell.View(n.config, func(e *effective) upgrade.Config { return e.Upgrade })
+func (n *Node) packagesConfig() cell.Reader[packages.Config] {
+	return cell.View(n.config, func(e *effective) packages.Config { return e.Packages })
 }
 
 func (n *Node) guardConfig() cell.Reader[guard.Config] {

@@ -7,36 +7,45 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duties/files"
+	"github.com/ecsnode/ecsnode/agent/duties/packages"
 	"github.com/ecsnode/ecsnode/agent/duties/services"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	rpm "github.com/ecsnode/ecsnode/agent/host/packages"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
 
 // configured is what a team wants on its nodes beside ECS.
 func (n *Node) configured(p phase, disk fsx.FS, out outside) []duty.Entry {
 	sec, min := time.Second, time.Minute
-	var manager files.Manager = out.manager
-	if n.scratch() {
-		manager = noUnits{}
+	list := &files.Duty{
+		FS: disk, ID: n.id, Config: n.filesConfig(), Instance: n.instance, Cluster: n.cluster, Whole: n.wholeConfig(),
+		Packages: n.packages, Manager: out.manager, Inputs: n.fileInputs, Now: p != serving, Dry: out.dry || n.scratch(),
+		Supply: n.supply("files", disk),
 	}
-	table := []duty.Entry{{
-		Duty: &files.Duty{
-			FS: disk, ID: n.id, Config: n.filesConfig(), Instance: n.instance, Cluster: n.cluster, Whole: n.wholeConfig(),
-			Manager: manager, Inputs: n.fileInputs, Now: p != serving, Dry: out.dry || n.scratch(),
-			Supply: n.supply("files", disk),
-		},
-		When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster, n.parameters},
+	items := duty.Entry{
+		Duty: list, When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.cluster, n.parameters, n.packages},
 		Timeout: 3 * min, Gap: 100 * time.Millisecond, Retry: duty.Retry{Min: 5 * sec, Max: 5 * min}, Changes: true,
-	}}
-	if n.scratch() {
-		return table
 	}
-	return append(table, duty.Entry{
-		Duty: &services.Duty{Config: n.servicesConfig(), Manager: out.manager},
-		When: when.Every(min), On: []cell.Waker{n.config}, Timeout: 3 * min, Retry: duty.Retry{Min: 5 * sec, Max: 5 * min}, Changes: true,
-	})
+	if n.scratch() {
+		list.Manager, list.Packages = noUnits{}, nil
+		return []duty.Entry{items}
+	}
+	return []duty.Entry{
+		{
+			Duty: &packages.Duty{
+				FS: disk, Config: n.packagesConfig(), Packages: rpm.DB{}, Jobs: out.manager, Engine: n.hosts.docker,
+				States: n.packages, Inputs: n.rpmInputs,
+			},
+			When: when.Every(5 * min), On: []cell.Waker{n.config}, Timeout: 30 * sec, Retry: duty.Retry{Max: 10 * min}, Changes: true,
+		},
+		items,
+		{
+			Duty: &services.Duty{Config: n.servicesConfig(), Manager: out.manager, Packages: n.packages},
+			When: when.Every(min), On: []cell.Waker{n.config, n.packages}, Timeout: 3 * min, Retry: duty.Retry{Min: 5 * sec, Max: 5 * min}, Changes: true,
+		},
+	}
 }
 
 func (n *Node) servicesConfig() cell.Reader[services.Config] {

@@ -73,7 +73,8 @@ type Node struct {
 	holds        *cell.Cell[holds]
 	passAsked    *cell.Cell[string] // id of the latest request for a pass
 	established  *cell.Cell[time.Time]
-	packages     *cell.Cell[facts.Inputs]
+	packages     *cell.Cell[facts.Packages]
+	rpmInputs    *cell.Cell[facts.Inputs]
 	daemonJSON   *cell.Cell[facts.Inputs]
 	fileInputs   *cell.Cell[facts.Inputs]
 	volumes      *cell.Cell[facts.Volumes]
@@ -129,7 +130,8 @@ func New(opts Options) (*Node, error) {
 		holds:        cell.New(holds.equal),
 		passAsked:    cell.Comparable[string](),
 		established:  cell.New(time.Time.Equal),
-		packages:     cell.New(facts.Inputs.Equal),
+		packages:     cell.New(facts.Packages.Equal),
+		rpmInputs:    cell.New(facts.Inputs.Equal),
 		daemonJSON:   cell.New(facts.Inputs.Equal),
 		fileInputs:   cell.New(facts.Inputs.Equal),
 		volumes:      cell.Comparable[facts.Volumes](),

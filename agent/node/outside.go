@@ -128,5 +128,9 @@ func (r *recorder) ForgetJob(context.Context, string) error   { return nil }
 func (r *recorder) EndJob(_ context.Context, name string) error { return r.note("end %s", name) }
 
 func (r *recorder) RunJob(_ context.Context, c facts.Command) error {
-	return r.note("run %s", strings.Join(c.Argv, " "))
+	if len(c.Does) == 0 {
+		return r.note("run %s", strings.Join(c.Argv, " "))
+	}
+	r.calls = append(r.calls, c.Does...)
+	return nil
 }

@@ -80,9 +80,12 @@ func (n *Node) why(unit string, changes []fsx.Change) string {
 
 // shown is a change as people may see it.
 func (n *Node) shown(c fsx.Change) fsx.Change {
-	before, after := n.forPeople(c.Name, c.Before), n.forPeople(c.Name, c.After)
-	if (secretive(c.ModeBefore) || secretive(c.ModeAfter)) && !n.isECSConfig(c.Name) {
-		before, after = hidden(c.Before), hidden(c.After)
+	before, after := c.Before, c.After
+	switch {
+	case n.isECSConfig(c.Name) || ecsconfig.HasBlock(c.Before) || ecsconfig.HasBlock(c.After): // by a link it has another name
+		before, after = redacted(before), redacted(after)
+	case secretive(c.ModeBefore) || secretive(c.ModeAfter):
+		before, after = hidden(before), hidden(after)
 	}
 	if bytes.Equal(before, after) && !bytes.Equal(c.Before, c.After) {
 		after = append(after, "(what is not shown differs)\n"...)
@@ -230,10 +233,18 @@ func modes(c fsx.Change) string {
 // forPeople is the content of a file without secrets: of what ecsnode shares
 // with others, only its own part is shown.
 func (n *Node) forPeople(name string, content []byte) []byte {
-	if content != nil && n.isECSConfig(name) {
-		return []byte(ecsconfig.Redact(string(content)))
+	if n.isECSConfig(name) {
+		return redacted(content)
 	}
 	return content
+}
+
+// redacted is ecs.config without what is others' and without credentials.
+func redacted(content []byte) []byte {
+	if content == nil {
+		return nil
+	}
+	return []byte(ecsconfig.Redact(string(content)))
 }
 
 func (n *Node) isECSConfig(name string) bool {

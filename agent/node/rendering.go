@@ -11,7 +11,6 @@ import (
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/render"
-	"github.com/ecsnode/ecsnode/agent/when"
 )
 
 // rendering are the duties whose templates may ask for parameters.
@@ -36,7 +35,7 @@ func (n *Node) supply(name string, disk fsx.FS) render.Supply {
 // asked, only what was kept is there.
 func (n *Node) parametersDuty(disk fsx.FS, offline bool) duty.Entry {
 	d := &parameters.Duty{
-		FS: disk, ID: n.id, Config: n.parametersConfig(), Instance: n.instance, Parameters: n.parameters,
+		FS: disk, ID: n.id, Config: n.parametersConfig(), Instance: n.instance, Parameters: n.parameters, Asks: n.passAsked,
 	}
 	if !offline {
 		d.Store, d.Secrets = n.hosts.ssm, n.hosts.secrets
@@ -47,8 +46,8 @@ func (n *Node) parametersDuty(disk fsx.FS, offline bool) duty.Entry {
 		on = append(on, n.asked[name])
 	}
 	return duty.Entry{
-		Duty: d, When: when.Every(time.Minute), On: on, Timeout: time.Minute,
-		Retry: duty.Retry{Min: 2 * time.Second, Max: 5 * time.Minute},
+		Duty: d, On: on, Timeout: time.Minute, // it says itself when it is due
+		Retry: duty.Retry{Min: 15 * time.Minute, Max: 15 * time.Minute},
 	}
 }
 

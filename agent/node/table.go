@@ -19,7 +19,6 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/registration"
 	"github.com/ecsnode/ecsnode/agent/duties/units"
-	"github.com/ecsnode/ecsnode/agent/duties/upgrade"
 	"github.com/ecsnode/ecsnode/agent/duties/volumes"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -27,7 +26,6 @@ import (
 	"github.com/ecsnode/ecsnode/agent/host/agentdata"
 	"github.com/ecsnode/ecsnode/agent/host/blockdev"
 	"github.com/ecsnode/ecsnode/agent/host/docker"
-	"github.com/ecsnode/ecsnode/agent/host/packages"
 	"github.com/ecsnode/ecsnode/agent/status"
 	"github.com/ecsnode/ecsnode/agent/when"
 	"github.com/ecsnode/ecsnode/templates"
@@ -144,18 +142,12 @@ func (n *Node) machineTable(p phase, files fsx.FS, out outside) []duty.Entry {
 	sec, min := time.Second, time.Minute
 	return []duty.Entry{
 		{
-			Duty: &upgrade.Duty{
-				FS: files, Config: n.upgradeConfig(), Packages: packages.DB{}, Jobs: out.manager, Engine: n.hosts.docker, Inputs: n.packages,
-			},
-			When: when.Every(10 * min), On: []cell.Waker{n.config}, Timeout: 30 * sec, Retry: duty.Retry{Max: 10 * min}, Changes: true,
-		},
-		{
 			Duty: &units.Duty{
 				FS: files, Config: n.unitsConfig(), Manager: out.manager, Engine: n.hosts.docker, Agent: &agent{n: n},
-				Wanted: []cell.Reader[facts.Inputs]{n.packages, n.daemonJSON, n.fileInputs}, Identity: n.established,
+				Wanted: []cell.Reader[facts.Inputs]{n.rpmInputs, n.daemonJSON, n.fileInputs}, Identity: n.established,
 				Held: n.dockerHeld, Boot: p == booting, BootID: n.bootID,
 			},
-			When: when.Every(min), On: []cell.Waker{n.config, n.established, n.packages, n.daemonJSON, n.fileInputs, n.volumes},
+			When: when.Every(min), On: []cell.Waker{n.config, n.established, n.rpmInputs, n.daemonJSON, n.fileInputs, n.volumes},
 			Stream: func(ctx context.Context, wake func()) error {
 				return n.hosts.units.Watch(ctx, wake, units.Docker, units.Containerd, units.ECS)
 			},

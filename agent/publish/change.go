@@ -93,6 +93,10 @@ var errUnknown = errors.New("the channel has not had it lately: ecsnode bundle h
 // known finds a bundle that the channel has or had, by the beginning of its
 // digest, with its latest attempt.
 func (p *Publisher) known(ctx context.Context, digest string) (found bundle.Slot, err error) {
+	const least = 4
+	if len(digest) < least {
+		return bundle.Slot{}, fmt.Errorf("%q is too short for a digest: expected its first %d digits or more", digest, least)
+	}
 	history, err := p.History(ctx, maxHistory)
 	if err != nil {
 		return bundle.Slot{}, err

@@ -232,3 +232,21 @@ func (p *Publisher) upload(ctx context.Context, archive []byte) (bundle.Slot, er
 	}
 	return s, err
 }
+
+// Find returns the bundle whose digest begins so. It takes no key: the digest
+// vouches for it.
+func (p *Publisher) Find(ctx context.Context, digest string) ([]byte, error) {
+	keys, err := p.Bucket.List(ctx, p.object(strings.TrimSuffix(bundle.ObjectKey(bundle.Digest(digest)), bundle.Suffix)))
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) != 1 {
+		return nil, fmt.Errorf("cannot find bundle %s in %s: %d of them begin so", digest, p.Source, len(keys))
+	}
+	_, name, _ := strings.Cut(strings.TrimPrefix(keys[0], p.Source.Prefix), "/")
+	d, err := bundle.ParseDigest(strings.TrimSuffix(name, bundle.Suffix))
+	if err != nil {
+		return nil, err
+	}
+	return p.Fetch(ctx, bundle.Slot{Digest: d, Key: bundle.ObjectKey(d)})
+}

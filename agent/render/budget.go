@@ -51,9 +51,13 @@ func (b *budget) metered(fn any) any {
 // maxValue bounds one value: a list of short texts takes more than its text.
 const maxValue = 16 * MaxOutput
 
-// size is about how many bytes a value takes.
+// leaf is what the least value counts for.
+const leaf = 16
+
+// size is about how many bytes a value takes: leaf for each value in it, and the
+// texts.
 func size(v reflect.Value) int {
-	const word = 16
+	const word = leaf
 	switch v.Kind() {
 	case reflect.String:
 		return word + v.Len()

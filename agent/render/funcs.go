@@ -1,9 +1,11 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -13,10 +15,12 @@ import (
 // run is one execution of a template.
 type run struct {
 	in       Inputs
-	trial    bool // every tag and field is there, with a made-up value
-	doubtful bool // in a trial, something judged a made-up value
-	secret   bool // a secret was read
+	trial    bool     // every tag and field is there, with a made-up value
+	doubtful bool     // in a trial, something made up was handed out
+	secrets  []string // that were read
 	left     budget
+	depth    int // of templates within templates
+	literals map[string]bool
 	missing  MissingError
 }
 
@@ -24,31 +28,33 @@ type run struct {
 func (r *run) function(name string) any {
 	switch name {
 	case "tag":
-		return r.tag
+		return r.left.metered(r.tag)
 	case "hasTag":
-		return r.hasTag
+		return r.left.metered(r.hasTag)
 	case "node":
-		return r.node
+		return r.left.metered(r.node)
 	case "ssm":
-		return r.ssm
+		return r.left.metered(r.ssm)
 	case "ssmTree":
-		return r.ssmTree
+		return r.left.metered(r.ssmTree)
 	case "secret":
-		return r.secretOf
+		return r.left.metered(r.secretOf)
 	case "file":
-		return r.file
+		return r.left.metered(r.file)
 	case step:
 		return r.step
+	case enter:
+		return r.enter
+	case leave:
+		return r.leave
+	case weigh:
+		return r.weigh
 	}
-	fn := r.left.metered(plain[name])
-	if r.trial && judges[name] {
-		return r.doubt(fn)
-	}
-	return fn
+	return r.left.metered(plain[name])
 }
 
 // ofNode are the names of the functions that ask the inputs.
-var ofNode = []string{"tag", "hasTag", "node", "ssm", "ssmTree", "secret", "file", step}
+var ofNode = []string{"tag", "hasTag", "node", "ssm", "ssmTree", "secret", "file", step, enter, leave, weigh}
 
 // every has all functions, for parsing and for a count of their arguments. None
 // of them works: each run binds those that are called.
@@ -75,30 +81,52 @@ func (r *run) bound(names []string) template.FuncMap {
 	return all
 }
 
-// doubt returns fn, whose errors on made-up values mean nothing.
-func (r *run) doubt(fn any) any {
-	f := reflect.ValueOf(fn)
-	call := f.Call
-	if f.Type().IsVariadic() {
-		call = f.CallSlice
+func (r *run) step(cost int) string { r.left.spend(cost); return "" }
+
+func (r *run) enter(cost int) (string, error) {
+	r.left.spend(cost)
+	if r.depth++; r.depth > maxDepth {
+		return "", errTooDeep
 	}
-	return reflect.MakeFunc(f.Type(), func(args []reflect.Value) []reflect.Value {
-		r.doubtful = true
-		return call(args)
-	}).Interface()
+	return "", nil
 }
 
-// step is called once for each turn of a loop and each template that is used.
-const step = "_step"
+func (r *run) leave() string { r.depth--; return "" }
 
-func (r *run) step(cost int) string { r.left.spend(cost); return "" }
+func (r *run) weigh(v any) any { r.left.spend(size(reflect.ValueOf(v))); return v }
+
+// madeUp is what a trial hands out: whatever a template makes of it means
+// nothing.
+func (r *run) madeUp() string { r.doubtful = true; return "x" }
+
+// conceal keeps a value from being shown as a part of a name.
+func (r *run) conceal(secret string) {
+	if !slices.Contains(r.secrets, secret) {
+		r.secrets = append(r.secrets, secret)
+	}
+}
+
+// question is before each question to the inputs: what is asked for is shown and
+// written down, and so must not be a secret.
+func (r *run) question(name string) error {
+	r.left.spend(1 << 10)
+	for _, s := range r.secrets {
+		if s == name || len(s) >= 4 && strings.Contains(name, s) {
+			return errors.New("a secret cannot be part of what is asked for")
+		}
+	}
+	return nil
+}
 
 func (r *run) tag(key string, fallback ...string) (string, error) {
 	if len(fallback) > 1 {
 		return "", fmt.Errorf("tag takes a key and at most one default")
 	}
 	if r.trial {
-		return "x", nil
+		return r.madeUp(), nil
+	}
+	if err := r.question(key); err != nil {
+		return "", err
 	}
 	v, presence := r.in.Instance.Tags.Lookup(key)
 	switch {
@@ -111,15 +139,19 @@ func (r *run) tag(key string, fallback ...string) (string, error) {
 	return "", nil
 }
 
-func (r *run) hasTag(key string) bool {
+func (r *run) hasTag(key string) (bool, error) {
 	if r.trial {
-		return true
+		r.doubtful = true
+		return true, nil
+	}
+	if err := r.question(key); err != nil {
+		return false, err
 	}
 	_, presence := r.in.Instance.Tags.Lookup(key)
 	if presence == facts.Unavailable {
 		r.miss(fmt.Sprintf("tag %q", key), presence)
 	}
-	return presence == facts.Present
+	return presence == facts.Present, nil
 }
 
 func (r *run) miss(what string, presence facts.Presence) {
@@ -130,8 +162,18 @@ func (r *run) miss(what string, presence facts.Presence) {
 			why = "tags have not been read yet"
 		}
 	}
-	r.missing = append(r.missing, Missing{what, presence, why})
+	r.lack(Missing{what, presence, why})
 }
+
+// lack notes what is missing, each thing once.
+func (r *run) lack(m Missing) {
+	if !slices.Contains(r.missing, m) && len(r.missing) < maxMissing {
+		r.missing = append(r.missing, m)
+	}
+}
+
+// maxMissing bounds what is told of one rendering.
+const maxMissing = 20
 
 // Fields returns the names that `node "NAME"` takes.
 func Fields() []string {
@@ -186,11 +228,11 @@ func (r *run) node(field string) (string, error) {
 		v := f.get(r.in)
 		switch {
 		case r.trial:
-			return "x", nil
+			return r.madeUp(), nil
 		case v == "" && field == "cluster":
-			r.missing = append(r.missing, Missing{`node "cluster"`, facts.Unavailable, "ecs.config names no cluster yet"})
+			r.lack(Missing{`node "cluster"`, facts.Unavailable, "ecs.config names no cluster yet"})
 		case v == "":
-			r.missing = append(r.missing, Missing{fmt.Sprintf("node %q", field), facts.Absent, "instance metadata has none"})
+			r.lack(Missing{fmt.Sprintf("node %q", field), facts.Absent, "instance metadata has none"})
 		}
 		return v, nil
 	}

@@ -81,7 +81,9 @@ func TestWhatSprigSwallowsIsAnError(t *testing.T) {
 
 // Each of them would take minutes, or all the memory.
 func TestATemplateCannotTakeTheNodesTimeOrMemory(t *testing.T) {
-	in := inputs()
+	in := withParameters()
+	in.Secrets = true
+	in.File = func(string) ([]byte, error) { return []byte(strings.Repeat("é", 200<<10)), nil }
 	in.Instance.Tags.Values["big"] = strings.Repeat("a", 200)
 	for name, src := range map[string]string{
 		"a loop without output":       `{{ range 1000000000 }}{{ end }}`,
@@ -96,6 +98,16 @@ func TestATemplateCannotTakeTheNodesTimeOrMemory(t *testing.T) {
 		"templates that call two":     `{{ define "a" }}{{ if gt . 0 }}{{ template "a" (sub . 1) }}{{ template "a" (sub . 1) }}{{ end }}{{ end }}{{ template "a" 60 }}`,
 		"a template that calls it":    `{{ define "a" }}{{ template "a" }}{{ end }}{{ template "a" }}`,
 		"a hundred megabytes":         `{{ range 100000000 }}x{{ end }}`,
+		"a list in a width":           `{{ $s := ",,,,,,,,,,,,,,,," }}{{ range 14 }}{{ $s = print $s $s }}{{ end }}{{ printf "%999s" (splitList "," $s) }}`,
+		"a template in many branches": "{{ define \"a\" }}" + strings.Repeat("{{ if true }}", 20) + "{{ template \"a\" }}" + strings.Repeat("{{ end }}", 20) + "{{ end }}{{ template \"a\" }}",
+		"one that a tag sets off":     `{{ define "a" }}{{ if ne . "x" }}{{ template "a" . }}{{ end }}{{ end }}{{ template "a" (tag "env") }}`,
+		"actions without end":         strings.Repeat("{{ if true }}", 100) + strings.Repeat("{{ end }}", 100),
+		"a thousand things in a loop": `{{ range 100000 }}{{ if true }}` + strings.Repeat(`{{ $x := 1 }}`, 1000) + `{{ end }}{{ end }}`,
+		"files again and again":       `{{ range 100000 }}{{ $x := file "big" }}{{ end }}`,
+		"secrets again and again":     `{{ range 100000 }}{{ $x := secret "db" "port" }}{{ end }}`,
+		"long texts compared":         `{{ $s := file "big" }}{{ range 100000 }}{{ if eq $s $s }}{{ end }}{{ end }}`,
+		"a long list of what to trim": `{{ $s := file "big" }}{{ trimAll $s $s }}`,
+		"a source of half a megabyte": strings.Repeat("x", 512<<10),
 		"a separator that multiplies": `{{ $x := tag "big" }}{{ range 6 }}{{ $x = join $x (splitList "" $x) }}{{ end }}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,11 +138,59 @@ func TestTheNumberOfArgumentsIsCheckedOnEveryBranch(t *testing.T) {
 		`{{ if false }}{{ ssm "a b" }}{{ end }}`:             "nothing can have this name",
 		`{{ if false }}{{ ssmTree "a" }}{{ end }}`:           "nothing can have this name",
 		`{{ with false }}{{ else }}{{ upper }}{{ end }}`:     "wrong number of args for upper",
+		`{{ if false }}{{ upper tag }}{{ end }}`:             "wrong number of args for tag: want at least 1 got 0",
+		`{{ if false }}{{ tag "a" "b" "c" }}{{ end }}`:       "wrong number of args for tag",
+		`{{ if false }}{{ "zone" | node }}{{ end }}`:         "no such field",
+		`{{ if false }}{{ node ("zone") }}{{ end }}`:         "no such field",
+		`{{ if false }}{{ file "../x" }}{{ end }}`:           "dots that climb",
+		`{{ if false }}{{ len "a" "b" }}{{ end }}`:           "wrong number of args for len: want 1 got 2",
+		`{{ if false }}{{ template "nosuch" }}{{ end }}`:     `template "nosuch" is not defined`,
 	} {
 		_, err := render.Parse("t", src, struct{}{})
 		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && !strings.Contains(got, want) {
 			t.Errorf("%s: %v", src, err)
 		}
+	}
+}
+
+func TestWhatATemplateMakesOfAFactIsNotJudgedBeforeItIsKnown(t *testing.T) {
+	for _, src := range []string{
+		`{{ index (dict "dev" "a" "prod" "b") (tag "env") | upper }}`,
+		`{{ $d := dict "prod" (dict "n" "1") }}{{ (index $d (tag "env")).n }}`,
+		`{{ $sizes := dict "m5.large" 8 }}{{ if gt (index $sizes (node "instance_type")) 4 }}big{{ end }}`,
+		`{{ define "p" }}{{ upper . }}{{ end }}{{ template "p" (index (dict "prod" "b") (tag "env")) }}`,
+		`{{ $r := "" }}{{ range list (dict "t" "m5.large" "n" 1) }}{{ if eq .t (node "instance_type") }}{{ $r = . }}{{ end }}{{ end }}{{ $r.n }}`,
+		`{{ tag "env" | int | add 1 }}`, `{{ (secret "db" | fromJson).password }}`, `{{ index (splitList "," (tag "zones")) 1 }}`,
+		`{{ if ne (tag "env") "prod" }}{{ fail "only in production" }}{{ end }}`, `{{ range $k, $v := ssmTree "/a" }}{{ $v | b64dec }}{{ end }}`,
+		`{{ join "," (keys (ssmTree "/a/")) }}{{ get (ssmTree "/a/") "url" }}`,
+	} {
+		if _, err := render.Parse("t", src, struct{}{}); err != nil {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+}
+
+func TestASecretIsNoPartOfANameThatIsShown(t *testing.T) {
+	for _, src := range []string{
+		`{{ ssm (printf "/user/%s" (ssm "/app/key")) }}`, `{{ tag (ssm "/app/key") }}`, `{{ hasTag (secret "plain") }}`, `{{ file (secret "plain") }}`,
+		`{{ secret "db" (secret "plain") }}`, `{{ secret (secret "db" "password") }}`, `{{ ssmTree (printf "/%s" (secret "plain")) }}`,
+	} {
+		in := withParameters()
+		in.Secrets, in.Trace = true, &render.Trace{}
+		_, err := parse(t, src).Render(in, struct{}{})
+		if err == nil || strings.Contains(err.Error()+fmt.Sprint(in.Trace.References()), "hunter") {
+			t.Errorf("%s: %v, %v", src, err, in.Trace.References())
+		}
+	}
+}
+
+func TestANameThatIsNotWholeYetIsNotAskedFor(t *testing.T) {
+	in := withParameters()
+	in.Instance.Tags = facts.Tags{Why: "imds: 503"}
+	in.Trace = &render.Trace{}
+	_, err := parse(t, `{{ ssm (printf "/app-%s/url" (tag "env")) }}{{ ssm "/literal" }}`).Render(in, struct{}{})
+	if want := (facts.References{{Kind: facts.SSMParameter, Name: "/literal"}}); err == nil || !in.Trace.References().Equal(want) {
+		t.Errorf("%v, %v", err, in.Trace.References())
 	}
 }
 
@@ -169,6 +229,7 @@ func TestParameters(t *testing.T) {
 		`{{ (secret "db" | fromJson).port | int }}`:                                   "5432",
 		`{{ file "ca.pem" }}`:                                                         "CA\n",
 		`{{ range $k, $v := (dict "a" (secret "plain")) }}{{ $v | b64enc }}{{ end }}`: "aHVudGVyMg==",
+		`{{ join "," (keys (ssmTree "/app/")) }}{{ get (ssmTree "/app/") "a" }}`:      "a,b/c1",
 	} {
 		in := withParameters()
 		in.Secrets = true

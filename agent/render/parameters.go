@@ -70,11 +70,14 @@ func refOf(kind, name string) (facts.ParameterRef, error) {
 // ask returns what is known of a reference; none if it is not there, which has
 // been noted.
 func (r *run) ask(kind, name string) (facts.ParameterRef, facts.ParameterAnswer, error) {
+	if err := r.question(name); err != nil {
+		return facts.ParameterRef{}, facts.ParameterAnswer{}, err
+	}
 	ref, err := refOf(kind, name)
+	if len(r.missing) > 0 && !r.literals[name] { // a part of the name may not be there yet
+		return ref, facts.ParameterAnswer{}, nil
+	}
 	if err != nil {
-		if len(r.missing) > 0 { // part of the name is not there yet
-			return ref, facts.ParameterAnswer{}, nil
-		}
 		return ref, facts.ParameterAnswer{}, err
 	}
 	r.in.Trace.add(ref)
@@ -86,7 +89,7 @@ func (r *run) lacks(ref facts.ParameterRef, a facts.ParameterAnswer) {
 	if why == "" {
 		why = "it has not been read yet"
 	}
-	r.missing = append(r.missing, Missing{ref.String(), a.Presence, why})
+	r.lack(Missing{ref.String(), a.Presence, why})
 }
 
 // open returns a value of a parameter, if it may be had here.
@@ -94,7 +97,7 @@ func (r *run) open(ref facts.ParameterRef, p facts.Parameter) (string, error) {
 	if !p.Secret {
 		return p.Value, nil
 	}
-	r.secret = true
+	r.conceal(p.Value)
 	if r.in.Trace != nil {
 		r.in.Trace.secret = true
 	}
@@ -105,11 +108,8 @@ func (r *run) open(ref facts.ParameterRef, p facts.Parameter) (string, error) {
 }
 
 func (r *run) ssm(name string, fallback ...string) (string, error) {
-	if len(fallback) > 1 {
-		return "", errors.New("ssm takes a name and at most one default")
-	}
 	if r.trial {
-		return "x", nil
+		return r.madeUp(), nil
 	}
 	ref, a, err := r.ask(facts.SSMParameter, name)
 	switch {
@@ -126,10 +126,9 @@ func (r *run) ssm(name string, fallback ...string) (string, error) {
 
 // ssmTree returns what is below a path, by the rest of the names; empty where
 // nothing is.
-func (r *run) ssmTree(path string) (map[string]string, error) {
+func (r *run) ssmTree(path string) (map[string]any, error) {
 	if r.trial {
-		r.doubtful = true
-		return map[string]string{"x": "x"}, nil
+		return map[string]any{"x": r.madeUp()}, nil
 	}
 	ref, a, err := r.ask(facts.SSMTree, path)
 	if err != nil {
@@ -138,25 +137,24 @@ func (r *run) ssmTree(path string) (map[string]string, error) {
 	if a.Presence == facts.Unavailable {
 		r.lacks(ref, a)
 	}
-	tree := make(map[string]string, len(a.Values))
+	tree := make(map[string]any, len(a.Values))
 	for name, p := range a.Values {
 		if tree[name], err = r.open(ref, p); err != nil {
 			return nil, err
 		}
-		r.left.spend(len(name) + len(p.Value))
 	}
 	return tree, nil
 }
 
 // secretOf returns a secret, or one key of a secret that is a JSON object.
 func (r *run) secretOf(name string, key ...string) (string, error) {
-	if len(key) > 1 {
-		return "", errors.New("secret takes a name and at most one key")
-	}
 	if r.trial {
-		return "x", nil
+		return r.madeUp(), nil
 	}
 	ref, a, err := r.ask(facts.ASecret, name)
+	if err == nil && len(key) > 0 {
+		err = r.question(key[0])
+	}
 	if err != nil {
 		return "", err
 	}
@@ -168,29 +166,31 @@ func (r *run) secretOf(name string, key ...string) (string, error) {
 	if err != nil || len(key) == 0 {
 		return whole, err
 	}
+	r.left.spend(4 * len(whole))
 	var object map[string]json.RawMessage
 	if json.Unmarshal([]byte(whole), &object) != nil {
 		return "", fmt.Errorf("%s is no JSON object: leave the key out for the whole of it", ref)
 	}
 	raw, ok := object[key[0]]
-	if !ok {
-		r.missing = append(r.missing, Missing{fmt.Sprintf("%s %q", ref, key[0]), facts.Absent, "the secret has no such key"})
+	if !ok || string(raw) == "null" {
+		r.lack(Missing{fmt.Sprintf("%s %q", ref, key[0]), facts.Absent, "the secret has no such key"})
 		return "", nil
 	}
 	var text string
 	if json.Unmarshal(raw, &text) != nil {
 		text = string(raw) // a number, a boolean
 	}
+	r.conceal(text)
 	return text, nil
 }
 
 // file returns the content of a file that came with the configuration.
 func (r *run) file(name string) (string, error) {
-	if !fs.ValidPath(name) || name == "." {
-		return "", fmt.Errorf("file %q: expected a name below the directory of files, without dots that climb", name)
-	}
 	if r.trial {
-		return "x", nil
+		return r.madeUp(), checkFileName(name)
+	}
+	if err := errors.Join(r.question(name), checkFileName(name)); err != nil {
+		return "", err
 	}
 	if r.in.File == nil {
 		return "", fmt.Errorf("file %q: no file can be had here", name)
@@ -199,9 +199,9 @@ func (r *run) file(name string) (string, error) {
 	what := fmt.Sprintf("file %q", name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.missing = append(r.missing, Missing{what, facts.Absent, "there is no such file"})
+		r.lack(Missing{what, facts.Absent, "there is no such file"})
 	case err != nil:
-		r.missing = append(r.missing, Missing{what, facts.Unavailable, err.Error()})
+		r.lack(Missing{what, facts.Unavailable, err.Error()})
 	case len(data) > MaxOutput:
 		return "", errTooLong
 	}

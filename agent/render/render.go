@@ -86,15 +86,19 @@ func (m MissingError) Is(target error) bool {
 // package's table; there what sprig takes for zero or empty without a word (text
 // that is no number, no JSON, no base64) is an error.
 type Template struct {
-	name  string
-	t     *template.Template
-	calls []string // functions, each once
+	name     string
+	t        *template.Template
+	calls    []string        // functions, each once
+	literals map[string]bool // texts that are written in it
 }
 
 // Parse parses src and tries it on made-up facts with sample as its data, so
 // that a wrong function, field or number of arguments is found at once. It is
 // tried twice: text that differs each time is refused.
 func Parse(name, src string, sample any) (*Template, error) {
+	if len(src) > maxSource {
+		return nil, fmt.Errorf("is longer than %d bytes", maxSource)
+	}
 	t, err := template.New(name).Option("missingkey=error").Funcs(every).Parse(src)
 	if err != nil {
 		return nil, clean(name, err)
@@ -120,16 +124,19 @@ func Parse(name, src string, sample any) (*Template, error) {
 	return tmpl, nil
 }
 
-// try renders with made-up facts. An error means nothing if it is doubtful: the
-// template judged them.
+// try renders with made-up facts. An error means nothing if it is doubtful: some
+// were handed out before, and the template may have judged them. That the dot has
+// no such field is beyond doubt.
 func (t *Template) try(sample any) (text string, doubtful bool, err error) {
-	r := &run{trial: true, left: Work}
+	_, none := sample.(struct{})
+	r := &run{trial: true, left: Work, literals: t.literals, doubtful: !none}
 	text, err = t.execute(r, sample)
 	switch {
-	case errors.Is(err, errTooLong), errors.Is(err, errTooMuch):
+	case errors.Is(err, errTooLong), errors.Is(err, errTooMuch), errors.Is(err, errTooDeep):
 		return text, false, err
-	case err != nil && (strings.Contains(err.Error(), "error calling index: ") || strings.Contains(err.Error(), "error calling slice: ")):
-		return text, true, err
+	case err != nil && strings.Contains(err.Error(), "can't evaluate field ") && strings.Contains(err.Error(), fmt.Sprintf(" in type %T", sample)),
+		err != nil && !none && strings.Contains(err.Error(), "map has no entry for key"):
+		return text, false, err
 	}
 	return text, r.doubtful, err
 }
@@ -141,12 +148,12 @@ func (t *Template) Calls(name string) bool { return slices.Contains(t.calls, nam
 // [MissingError] if inputs lack something, and then the text is empty. An error
 // of a template that read a secret does not say what it was about.
 func (t *Template) Render(in Inputs, data any) (string, error) {
-	r := &run{in: in, left: Work}
+	r := &run{in: in, left: Work, literals: t.literals}
 	out, err := t.execute(r, data)
 	switch {
 	case len(r.missing) > 0:
 		return "", r.missing // also where it is why something else fails
-	case err != nil && r.secret && !errors.Is(err, ErrSecret):
+	case err != nil && len(r.secrets) > 0 && !errors.Is(err, ErrSecret):
 		return "", withoutValues(err)
 	case err != nil:
 		return "", err
@@ -192,7 +199,7 @@ var _ io.Writer = (*limited)(nil)
 // clean turns text/template's "template: NAME:1:3: executing "NAME" at <x>: …"
 // into one short sentence.
 func clean(name string, err error) error {
-	for _, bare := range []error{errTooLong, errTooMuch} {
+	for _, bare := range []error{errTooLong, errTooMuch, errTooDeep} {
 		if errors.Is(err, bare) {
 			return bare
 		}

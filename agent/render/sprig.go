@@ -19,7 +19,7 @@ import (
 // a clock, the network or the environment, is random, changes its arguments, or
 // takes more memory or time than its arguments and its result have bytes.
 var fromSprig = []string{
-	"trim", "trimAll", "trimPrefix", "trimSuffix", "upper", "lower", "contains", "hasPrefix", "hasSuffix",
+	"trim", "trimPrefix", "trimSuffix", "upper", "lower", "contains", "hasPrefix", "hasSuffix",
 	"quote", "squote", "cat", "trunc", "substr", "kebabcase", "snakecase", "camelcase", "toString",
 	"splitList", "sortAlpha", "list", "first", "last", "rest", "compact", "has", "dict", "get", "hasKey",
 	"default", "empty", "coalesce", "ternary", "b64enc", "sha256sum", "base", "dir", "clean",
@@ -45,20 +45,12 @@ var plain = func() map[string]any {
 		"shellquote": ShellQuote, "envfilequote": EnvFileQuote,
 		"json": toJSON, "toJson": toJSON, "fromJson": fromJSON,
 		"int": toInt, "b64dec": fromBase64, "keys": keys, "fail": fail,
-		"replace": replace, "indent": indent,
+		"replace": replace, "indent": indent, "trimAll": trimAll,
 		"join":    bounded(all["join"].(func(string, any) string)),
 		"nindent": func(spaces int, text string) (string, error) { s, err := indent(spaces, text); return "\n" + s, err },
 	})
 	return fns
 }()
-
-// judges are the functions that may refuse a value that is well-formed, so that
-// their errors say nothing when they are tried on made-up values.
-var judges = map[string]bool{
-	"int": true, "fromJson": true, "b64dec": true, "fail": true, "get": true, "envfilequote": true, "ssmTree": true,
-	"add": true, "sub": true, "mul": true, "div": true, "mod": true, "max": true, "min": true, "substr": true,
-	"first": true, "last": true, "join": true, "replace": true, "indent": true, "nindent": true,
-}
 
 func toJSON(v any) (string, error) {
 	text, err := json.Marshal(v)
@@ -135,6 +127,15 @@ func replace(old, with, text string) (string, error) {
 	return strings.ReplaceAll(text, old, with), nil
 }
 
+// trimAll is sprig's.
+func trimAll(cutset, text string) (string, error) {
+	const most = 64 // each is looked for at each end
+	if len(cutset) > most {
+		return "", fmt.Errorf("trimAll: more than %d characters to trim", most)
+	}
+	return strings.Trim(text, cutset), nil
+}
+
 func bounded(join func(string, any) string) func(string, any) (string, error) {
 	return func(sep string, list any) (string, error) {
 		n := 1
@@ -161,7 +162,9 @@ func indent(spaces int, text string) (string, error) {
 // printf is that of text/template, but for widths that only serve to fill
 // memory, and for arguments written again and again.
 func printf(format string, args ...any) (string, error) {
+	// Each verb may be of one argument, and a width counts for each value in it.
 	digits, verbs, longest := 0, strings.Count(format, "%"), 16
+	number, widest := 0, 0
 	for i := range len(format) {
 		switch c := format[i]; {
 		case c == '*':
@@ -170,12 +173,15 @@ func printf(format string, args ...any) (string, error) {
 			if digits++; digits > 3 {
 				return "", errors.New("printf: a number of more than three digits in the format")
 			}
+			number = number*10 + int(c-'0')
+			widest = max(widest, number)
 		default:
-			digits = 0
+			digits, number = 0, 0
 		}
 	}
 	for _, arg := range args {
-		longest = max(longest, size(reflect.ValueOf(arg)))
+		n := size(reflect.ValueOf(arg))
+		longest = max(longest, n+n/leaf*2*widest)
 	}
 	if verbs*longest > 8*MaxOutput {
 		return "", errTooMuch

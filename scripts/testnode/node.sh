@@ -4,7 +4,10 @@
 # simulated AWS at 169.254.169.254. Nothing on it reaches beyond its namespaces.
 #
 #   node.sh create NAME         a new instance and its AWS; it is off
+#   node.sh create NAME bare    the same without ecsnode
+#   node.sh create NAME of NODE a new instance of an image of NODE, which is off and as it is now
 #   node.sh put NAME PATH       before the first start: standard input becomes that file
+#   node.sh user-data NAME      standard input becomes the user data of the instance
 #   node.sh start NAME          power on; returns when systemd answers
 #   node.sh exec NAME COMMAND   run a command on it
 #   node.sh sim NAME METHOD PATH [BODY]   ask the simulator's control API; see: sim NAME GET ""
@@ -37,6 +40,7 @@ leader() {
 }
 
 is_off() { ! runs machine "$name" && ! leader >/dev/null; }
+is_on() { ! is_off; }
 answers() { [[ $("$0" exec "$name" systemctl is-system-running 2>/dev/null) =~ ^(starting|running|degraded)$ ]]; }
 off_or_answers() { is_off || answers; }
 
@@ -45,11 +49,29 @@ create() {
 	"$testnode/rootfs.sh" >/dev/null
 	trap 'remove || true' EXIT
 	mkdir -p "$dir"/{layer,upper,work,root,docker,containerd}
-	install -D -t "$dir/layer/usr/bin" "$testnode/../../bin/ecsnode"
-	install_units
+	case ${1:-} in
+	'')
+		install -D -t "$dir/layer/usr/bin" "$testnode/../../bin/ecsnode"
+		install_units
+		touch "$dir/laid" # no package has enabled them
+		;;
+	bare) ;;
+	of) take_image "$2" ;;
+	*) die "no kind of node: $1" ;;
+	esac
 	echo i-0123456789abcdef0 >"$dir/board_asset_tag" # the simulator's instance
 	start_sim
 	trap - EXIT
+}
+
+# take_image copies all that is on the disks of a node, as an image of it has it.
+take_image() {
+	local of=$work/$1 part
+	[[ -e $of/disk.img && $1 != "$name" ]] || die "there is no node $1 that was on"
+	! name=$1 dir=$of is_on || die "$1 is on"
+	for part in layer upper docker containerd disk.img laid; do
+		[[ ! -e $of/$part ]] || cp -a --reflink=auto --sparse=always "$of/$part" "$dir/"
+	done
 }
 
 # install_units puts the units, and the drop-in of logind, where packages have theirs.
@@ -186,7 +208,7 @@ ask_sim() {
 	nsenter --net="/run/netns/testnode-$name-aws" curl -sS --fail-with-body --noproxy '*' -X "$1" "${body[@]}" "http://10.0.0.1:1338/_sim/$2"
 }
 
-[[ $# -ge 2 ]] || die "usage: node.sh create|put|start|exec|sim|attach|detach|poweroff|reboot|cut|rm NAME [ARGUMENT...]; see the top of this file"
+[[ $# -ge 2 ]] || die "usage: node.sh create|put|user-data|start|exec|sim|attach|detach|poweroff|reboot|cut|rm NAME [ARGUMENT...]; see the top of this file"
 command=$1 name=$2
 shift 2
 [[ $name =~ ^[a-z0-9-]{1,48}$ ]] || die "no name for a node: $name"
@@ -194,8 +216,9 @@ need_node_tools
 dir=$work/$name
 [[ $command == create || $command == rm || -d $dir ]] || die "there is no node $name"
 case $command in
-create) create ;;
+create) create "$@" ;;
 put) put "$1" ;;
+user-data) cat >"$dir/user-data" ;;
 start) start ;;
 exec) execute "$@" ;;
 sim) ask_sim "$@" ;;

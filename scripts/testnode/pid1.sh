@@ -138,18 +138,22 @@ done
 mount -t tmpfs -o mode=755,nosuid,nodev run "$root/run"
 mount -t tmpfs -o mode=1777,nosuid,nodev tmp "$root/tmp"
 mkdir "$root/run/testnode"
+if [[ -e $dir/user-data ]]; then
+	cp "$dir/user-data" "$root/run/testnode/"
+fi
 mount_dev
 mount_proc
 mount_sys
 mount_cgroups
 
+laid=$([[ ! -e $dir/laid ]] || echo yes)
 hostname "${dir##*/}"
 mkdir -p "$root/mnt/host"
 cd "$root"
 pivot_root . mnt/host
 umount -l /mnt/host
 mount --make-rshared / # as systemd does it where it is not told that it runs in a container
-if [[ ! -s /etc/machine-id ]]; then # the first boot: as the package's scriptlets did it in the AMI
+if [[ $laid && ! -s /etc/machine-id ]]; then # the first boot: as the package's scriptlets would have done it
 	mapfile -t units < <(cd /usr/lib/systemd/system && grep -l '^\[Install\]' ecsnode*.service)
 	SYSTEMD_OFFLINE=1 systemctl --quiet enable "${units[@]}"
 fi

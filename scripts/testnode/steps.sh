@@ -46,6 +46,15 @@ new_node() {
 	put /etc/ecsnode/ecsnode.yaml
 }
 
+# bare_node makes a node that is off, a new instance of an image without ecsnode,
+# whose user data keeps the ECS agent from starting, as in the making of an image.
+bare_node() {
+	use "$own_node"
+	before=0
+	"$testnode/node.sh" create "$node" bare
+	user_data <"$testnode/../../packer/user-data"
+}
+
 # running_node is for cases that neither reboot the node nor leave anything
 # behind: one in the cluster web that runs well, and that other cases have used.
 running_node() {
@@ -77,7 +86,7 @@ use() {
 }
 
 put() { "$testnode/node.sh" put "$node" "$1"; }   # before its first boot: standard input becomes that file
-user_data() { put /var/lib/cloud/user-data; }     # standard input is the script that cloud-init runs
+user_data() { "$testnode/node.sh" user-data "$node"; } # standard input is the script that cloud-init runs
 write() { on install -D -m 644 /dev/stdin "$1"; } # standard input becomes that file of a node that is on
 on() { "$testnode/node.sh" exec "$node" "$@"; }   # run a command on it, in its directory /
 attach() { "$testnode/node.sh" attach "$node" "$@"; } # attach xvdcz 64M
@@ -112,6 +121,66 @@ on_disk() {
 
 # publish_rpm NAME VERSION puts that version into the repository that dnf asks.
 publish_rpm() { on /usr/libexec/testnode/publish-rpm "$@"; }
+
+# package VERSION prints the path of ecsnode's RPM in that version. It is built
+# once for what it is made of.
+package() {
+	local top=$testnode/../.. key dir
+	key=$(cd "$top" && find bin/ecsnode scripts/package scripts/packages.sh systemd templates -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+	dir=$top/.cache/packages/$1-${key:0:16}
+	mkdir -p "${dir%/*}"
+	(
+		flock 8
+		if [[ ! -d $dir ]]; then
+			rm -rf "$top/.cache/packages/$1-"*
+			VERSION=$1 DIST=$dir.new "$testnode/../packages.sh" "$(go env GOHOSTARCH)" >&2
+			mv "$dir.new" "$dir"
+		fi
+	) 8>"$top/.cache/packages/$1.lock"
+	find "$dir" -name '*.rpm'
+}
+
+# install_package VERSION installs or upgrades ecsnode, by dnf.
+install_package() {
+	write /root/ecsnode.rpm <"$(package "$1")"
+	on dnf -y install /root/ecsnode.rpm
+}
+
+# provision SCRIPT runs one script of packer/ on the node, as Packer does it.
+provision() {
+	local arch
+	arch=$(uname -m)
+	write /tmp/script.sh <"$testnode/../../packer/scripts/$1"
+	on env IMAGE_ARCH="${IMAGE_ARCH:-${arch/aarch64/arm64}}" IMAGE_AGENT_VERSION=1.0 IMAGE_DOCKER_VERSION=25.0 \
+		bash -c 'chmod +x /tmp/script.sh; /tmp/script.sh'
+}
+
+# upload puts what Packer uploads onto the node: the package in that version, and
+# as the settings of the team standard input.
+upload() {
+	publish_rpm docker 25.0
+	on dnf -y install docker
+	write /tmp/ecsnode-image/ecsnode.rpm <"$(package "$1")"
+	write /tmp/ecsnode-image/files/etc/ecsnode/ecsnode.yaml
+}
+
+# make_image runs all that makes an image of the node, and switches it off.
+make_image() {
+	local script
+	for script in "$testnode"/../../packer/scripts/[0-9]*.sh; do
+		provision "${script##*/}"
+	done
+	poweroff
+}
+
+# instance_of IMAGE ID makes a node that is off, a new instance of the image that
+# was made of the node IMAGE.
+instance_of() {
+	use "$2-${own_node##*-}"
+	before=0
+	"$testnode/node.sh" create "$node" of "$1"
+	become_instance "$2"
+}
 
 # docker_run DOCKER-ARGUMENT... runs a container of the image "busybox", whose
 # command follows: docker_run -d --name a busybox sleep 1000. It has no DNS,

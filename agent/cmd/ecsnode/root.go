@@ -83,6 +83,7 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 	cmd.AddGroup(
 		&cobra.Group{ID: "look", Title: "Looking:"},
 		&cobra.Group{ID: "act", Title: "Acting:"},
+		&cobra.Group{ID: "publish", Title: "Configuring a fleet:"},
 		&cobra.Group{ID: "unit", Title: "Run by systemd:"},
 	)
 	in := func(group string, cmds ...*cobra.Command) {
@@ -92,7 +93,8 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 		}
 	}
 	in("look", a.statusCommand(), a.schedulesCommand(), a.planCommand(), a.renderCommand(), a.configCommand(), a.simulateCommand(), a.versionCommand())
-	in("act", a.applyCommand(), a.holdCommand(), a.releaseCommand(), a.drainCommand(), a.undrainCommand(), a.migrateCommand())
+	in("act", a.applyCommand(), a.holdCommand(), a.releaseCommand(), a.drainCommand(), a.undrainCommand(), a.migrateCommand(), a.imageCommand())
+	in("publish", a.bundleCommand())
 	in("unit", a.runCommand(), a.earlyCommand(), a.bootCommand(), a.readyCommand(), a.shutdownCommand(), a.jobCommand())
 	return cmd
 }

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE ecsnode ARG...     run, and expect this exit status
 //	sim tag KEY=VALUE | untag KEY | fault PATTERN STATUS | well | metadata-tags on|off | deny ACTION
+//	sim bucket NAME | objects BUCKET (into the file objects) | user NAME (whose keys are used) | nodes COUNT CLUSTER
 //	await DUTY STATE              until the daemon's status says so
 //	await-grep REGEXP FILE        until a line of the file matches
 func TestScripts(t *testing.T) {
@@ -118,6 +119,22 @@ func simulate(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(world.EnableMetadataTags(arg(1) == "on"))
 	case "deny":
 		world.Deny(arg(1))
+	case "bucket":
+		world.CreateBucket(arg(1), "")
+	case "user":
+		id, secret := world.AddUser(arg(1))
+		ts.Setenv("AWS_ACCESS_KEY_ID", id)
+		ts.Setenv("AWS_SECRET_ACCESS_KEY", secret)
+	case "nodes":
+		count, err := strconv.Atoi(arg(1))
+		ts.Check(err)
+		for range count {
+			n, err := world.AddNode(sim.Instance{}, nil)
+			ts.Check(err)
+			n.SetRegistered(arg(2))
+		}
+	case "objects":
+		ts.Check(os.WriteFile(ts.MkAbs("objects"), []byte(strings.Join(world.Objects(arg(1)), "\n")+"\n"), 0o644))
 	default:
 		ts.Fatalf("sim knows no %s", args[0])
 	}

@@ -106,6 +106,15 @@ func (c contents) outside() []byte {
 	return slices.Concat(c.before, c.after)
 }
 
+// Without returns a file without the block of ecsnode, for an image of the node.
+func Without(file []byte) ([]byte, error) {
+	c, err := parse(file)
+	if err != nil {
+		return nil, err
+	}
+	return c.outside(), nil
+}
+
 // value returns what the block sets a key to.
 func (c contents) value(key string) (string, bool) {
 	for _, s := range slices.Backward(c.settings) {

@@ -125,12 +125,11 @@ func (d *Duty) write(name string, p decision, have []byte, exists bool) (changed
 		if !p.secret || !exists {
 			return false, nil
 		}
-		return d.FS.Chmod(name, 0o600)
 	}
 	how := fsx.How{}
 	switch {
 	case p.secret:
-		how.Mode = 0o600
+		how.Mode, how.Owner = 0o600, d.root()
 	case !exists:
 		how.Mode = 0o644
 	}
@@ -141,6 +140,19 @@ func (d *Duty) write(name string, p decision, have []byte, exists bool) (changed
 	}
 	written, err := d.FS.WriteFile(name, p.file, how)
 	return changed || written, err
+}
+
+// root is who the root directory belongs to.
+func (d *Duty) root() *fsx.Owner {
+	info, err := d.FS.Stat("/")
+	if err != nil {
+		return nil
+	}
+	owner, known := fsx.OwnerOf(info)
+	if !known {
+		return nil
+	}
+	return &owner
 }
 
 func (p *decision) summary(takesRestart bool, put int) string {

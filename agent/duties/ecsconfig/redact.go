@@ -1,6 +1,7 @@
 package ecsconfig
 
 import (
+	"bytes"
 	"regexp"
 	"strings"
 )
@@ -28,6 +29,10 @@ func Redact(file string) string {
 	}
 	return hide(string(c.before)) + b.String() + hide(after)
 }
+
+// HasBlock reports whether a file has the block that ecsnode writes, and so is
+// ecs.config.
+func HasBlock(file []byte) bool { return bytes.Contains(file, []byte(beginLine)) }
 
 func hide(text string) string {
 	var b strings.Builder

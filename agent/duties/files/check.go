@@ -5,7 +5,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -95,11 +94,11 @@ func (p *pass) check(name string, f File, whole []byte) error {
 		return nil
 	}
 	c.at, c.ran, c.used = time.Now(), false, true
-	said := lastLines(state.Output)
+	why := state.Why()
 	if p.secret[name] {
-		said = "what it says is not shown: the text has a secret"
+		why = state.Ending() + ": what it says is not shown: the text has a secret"
 	}
-	c.err = duty.Lasting(fmt.Errorf("cannot change %s: its check says no (%s): %s", name, ending(state), said))
+	c.err = duty.Lasting(fmt.Errorf("cannot change %s: its check says no: %s", name, why))
 	p.checks[name] = c
 	return c.err
 }
@@ -148,25 +147,4 @@ func (p *pass) stage(staged string, whole []byte) error {
 	}
 	_, err := p.FS.WriteFile(staged, whole, fsx.How{Mode: 0o600, Volatile: true})
 	return err
-}
-
-func ending(j facts.Job) string {
-	if j.Result == "exit-code" {
-		return "exit status " + strconv.Itoa(j.ExitStatus)
-	}
-	return j.Result
-}
-
-// lastLines is the end of what a command said, which is where it names the cause.
-func lastLines(output string) string {
-	var lines []string
-	for line := range strings.Lines(output) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	if len(lines) == 0 {
-		return "it said nothing"
-	}
-	return strings.Join(lines[max(0, len(lines)-3):], "; ")
 }

@@ -43,7 +43,7 @@ type File struct {
 	Check   []string `yaml:"check" help:"Command that must succeed before the text takes effect; {} is a file with the whole new text. The first word is an absolute path."`
 	Restart []string `yaml:"restart" help:"Units that are restarted if they run with an older text."`
 	Reload  []string `yaml:"reload" help:"Units that are reloaded once the text has changed."`
-	After   []string `yaml:"after" help:"Paths of other items without which this one is not made."`
+	After   []string `yaml:"after" help:"Paths of other items, and packages such as package:rsyslog, without which this one is not made."`
 	Keep    bool     `yaml:"keep" help:"It stays when it is no longer configured. Otherwise what was there before is restored."`
 }
 
@@ -171,6 +171,9 @@ func (c Config) Validate(report func(path, message string)) {
 			}
 		}
 		for _, other := range f.After {
+			if strings.HasPrefix(other, packagePrefix) {
+				continue // whoever knows the packages looks at it
+			}
 			if _, is := c.Items[other]; !is || other == name {
 				bad(".after", "%q is no other item", other)
 			}
@@ -179,6 +182,19 @@ func (c Config) Validate(report func(path, message string)) {
 			bad(".after", "it comes after itself: %s", cycle)
 		}
 	}
+}
+
+// packagePrefix begins what an item comes after that is a package.
+const packagePrefix = "package:"
+
+// Packages are the names of the packages without which the item is not made.
+func (f File) Packages() (names []string) {
+	for _, other := range f.After {
+		if name, is := strings.CutPrefix(other, packagePrefix); is {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func badPath(name string) string {
@@ -196,22 +212,24 @@ func badPath(name string) string {
 
 // cycle names a way from an item back to itself, or "".
 func (c Config) cycle(name string) string {
-	var walk func(at string, way []string) string
-	walk = func(at string, way []string) string {
-		if slices.Contains(way, at) {
-			if at == name {
-				return strings.Join(append(way, at), " after ")
-			}
-			return ""
-		}
+	seen := map[string]bool{}
+	var walk func(at string) []string
+	walk = func(at string) []string {
 		for _, next := range c.Items[at].After {
-			if found := walk(next, append(way, at)); found != "" {
-				return found
+			if next == name {
+				return []string{at, next}
+			}
+			if seen[next] {
+				continue
+			}
+			seen[next] = true
+			if way := walk(next); way != nil {
+				return append([]string{at}, way...)
 			}
 		}
-		return ""
+		return nil
 	}
-	return walk(name, nil)
+	return strings.Join(walk(name), " after ")
 }
 
 // order returns the paths so that each comes after those it names, and after the
@@ -238,7 +256,7 @@ func (c Config) order() []string {
 
 // needs are the items without which this one is not made.
 func (c Config) needs(name string) []string {
-	needs := slices.Clone(c.Items[name].After)
+	needs := slices.DeleteFunc(slices.Clone(c.Items[name].After), func(n string) bool { return strings.HasPrefix(n, packagePrefix) })
 	for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
 		if _, is := c.Items[dir]; is {
 			needs = append(needs, dir)

@@ -42,7 +42,8 @@ type Duty struct {
 	Config   cell.Reader[Config]
 	Instance cell.Reader[facts.Instance]
 	Cluster  cell.Reader[string]
-	Whole    cell.Reader[bool] // nothing of the configuration is left out
+	Whole    cell.Reader[bool]           // nothing of the configuration is left out
+	Packages cell.Reader[facts.Packages] // nil: nobody knows, and nothing is waited for
 	Manager  Manager
 	// Inputs gets what Docker, containerd and the ECS agent should run with.
 	// These are restarted by others.
@@ -84,7 +85,11 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	p.in = d.Supply.Inputs(instance, cluster)
 	order := c.order()
 	for _, name := range order {
-		if err := p.enter(name); err != nil {
+		err := p.packages(name)
+		if err == nil {
+			err = p.enter(name)
+		}
+		if err != nil {
 			p.failed[name] = true
 			errs = append(errs, err)
 		}
@@ -138,6 +143,23 @@ func (p *pass) soon(d time.Duration) {
 	if d > 0 && (p.again == 0 || d < p.again) {
 		p.again = d
 	}
+}
+
+// packages tells whether the packages are there that an item comes after.
+func (p *pass) packages(name string) error {
+	if p.Packages == nil {
+		return nil
+	}
+	all, _ := p.Packages.Get()
+	for _, of := range p.config.Items[name].Packages() {
+		switch state := all[of]; {
+		case state.Failed != "":
+			return fmt.Errorf("cannot make %s: it comes after package %s, which is not there: %s", name, of, state.Failed)
+		case !state.Installed:
+			return duty.WaitingFor("%s: it comes after package %s, which is not there yet", name, of)
+		}
+	}
+	return nil
 }
 
 // enter writes down what is at a path before it is touched. An item that was of
@@ -321,7 +343,7 @@ func (p *pass) prepare(name string, f File, now was, data []byte) (want string, 
 		}
 		return aDirectory, func() (bool, error) { return p.directory(name, how, now) }, nil
 	}
-	text, err := p.text(name, f, now)
+	text, err := p.text(name, f)
 	if err != nil {
 		return "", nil, err
 	}
@@ -335,6 +357,9 @@ func (p *pass) prepare(name string, f File, now was, data []byte) (want string, 
 	same := now.Kind == aFile && bytes.Equal(whole, data)
 	if same && now.has(how) {
 		return hash(text), nil, nil
+	}
+	if f.Block != "" && now.Mode&0o004 == 0 { // what others wrote there is not for everybody
+		p.secret[name] = true
 	}
 	if !same {
 		if err := p.check(name, f, whole); err != nil {

@@ -87,6 +87,7 @@ type rig struct {
 	systemd *systemd
 	inputs  *cell.Cell[facts.Inputs]
 	whole   *cell.Cell[bool]
+	rpms    *cell.Cell[facts.Packages]
 	duty    *files.Duty
 	out     duty.Outcome
 }
@@ -101,7 +102,7 @@ func onNode(t *testing.T, f func(t *testing.T, r *rig)) {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, root: t.TempDir(), config: cell.New(func(a, b files.Config) bool { return false }), whole: cell.Comparable[bool]()}
+	r := &rig{t: t, root: t.TempDir(), config: cell.New(func(a, b files.Config) bool { return false }), whole: cell.Comparable[bool](), rpms: cell.New(facts.Packages.Equal)}
 	disk, err := fsx.Open(r.root)
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +131,7 @@ func (r *rig) restart() {
 	r.inputs = cell.New(facts.Inputs.Equal)
 	r.duty = &files.Duty{
 		FS: r.disk, ID: "i-1", Config: r.config, Instance: instance, Cluster: cluster, Whole: r.whole, Manager: r.systemd, Inputs: r.inputs,
+		Packages: r.rpms,
 	}
 }
 
@@ -385,7 +387,7 @@ func TestACheckThatSaysNoKeepsTheOldFile(t *testing.T) {
 		}
 		answer = facts.Job{State: facts.JobEnded, Result: "exit-code", ExitStatus: 3, Output: "line 1: syntax error\n"}
 		err := r.pass()
-		if err == nil || !strings.Contains(err.Error(), "its check says no (exit status 3): line 1: syntax error") {
+		if err == nil || !strings.Contains(err.Error(), "its check says no: exit status 3: line 1: syntax error") {
 			t.Errorf("%v", err)
 		}
 		r.want(`/etc/app/a -rw-r--r-- "old"`, "/etc/app/other")
@@ -692,6 +694,55 @@ func TestWhatCouldNotBePutBackIsNotReplaced(t *testing.T) {
 		}
 		if r.tree() != before {
 			t.Errorf("%s", r.tree())
+		}
+	})
+}
+
+func TestAnItemComesAfterAPackage(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		text := "*.* @@logs"
+		r.write("/etc/app/main.conf", "as it is shipped")
+		r.items(map[string]files.File{
+			"/etc/app/own.conf":   {Literal: &text, After: []string{"package:rsyslog", "/etc/app/other.conf"}},
+			"/etc/app/other.conf": {Literal: &text},
+			"/etc/app/main.conf":  {Literal: &text, After: []string{"package:rsyslog"}},
+		})
+		for _, c := range []struct {
+			name   string
+			states facts.Packages
+			waits  bool
+			says   string
+		}{
+			{"nobody has looked", nil, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet"},
+			{"it is pending", facts.Packages{"rsyslog": {}}, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet"},
+			{"it cannot be had", facts.Packages{"rsyslog": {Failed: "dnf: no match"}}, false, "cannot make /etc/app/own.conf: it comes after package rsyslog, which is not there: dnf: no match"},
+		} {
+			if c.states != nil {
+				r.rpms.Set(c.states)
+			}
+			err := r.pass()
+			if err == nil || !strings.Contains(err.Error(), c.says) || errors.Is(err, duty.ErrNotReady) != c.waits {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			if _, err := os.Stat(filepath.Join(r.root, "/etc/app/own.conf")); err == nil {
+				t.Errorf("%s: it was made", c.name)
+			}
+			if _, err := os.Stat(filepath.Join(r.root, "/etc/app/other.conf")); err != nil {
+				t.Errorf("%s: another one was not made", c.name)
+			}
+		}
+		r.write("/etc/app/main.conf", "as the package has it")
+		r.rpms.Set(facts.Packages{"rsyslog": {Installed: true}})
+		r.settle()
+		for _, name := range []string{"own", "main"} {
+			if got, err := os.ReadFile(filepath.Join(r.root, "/etc/app", name+".conf")); string(got) != text {
+				t.Errorf("%s.conf is %q: %v", name, got, err)
+			}
+		}
+		r.items(nil)
+		r.settle()
+		if got, _ := os.ReadFile(filepath.Join(r.root, "/etc/app/main.conf")); string(got) != "as the package has it" {
+			t.Errorf("given back: %q", got)
 		}
 	})
 }

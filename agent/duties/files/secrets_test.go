@@ -40,7 +40,8 @@ func TestASecretReachesNoFileThatOthersMayRead(t *testing.T) {
 		"for its owner":                        {"/etc/app/env", files.File{Mode: 0o400}, true},
 		"in what every container mounts":       {"/etc/container_config/env", files.File{Mode: 0o600}, false},
 		"in a directory of one application":    {"/etc/container_config/app/env", files.File{Mode: 0o640}, true},
-		"a block in a file for its owner":      {"/etc/app/closed", files.File{Block: "b"}, true},
+		"a block in a file for its owner":      {"/etc/app/closed", files.File{Block: "b"}, false}, // it may be opened
+		"by a link to what containers mount":   {"/etc/alias/env", files.File{Mode: 0o600}, false},
 		"a block in a file for everybody":      {"/etc/app/open", files.File{Block: "b"}, false},
 		"a block that closes a file like that": {"/etc/app/open", files.File{Block: "b", Mode: 0o600}, true},
 	} {
@@ -52,6 +53,9 @@ func TestASecretReachesNoFileThatOthersMayRead(t *testing.T) {
 				r.write("/etc/app/open", "x\n")
 				r.write("/etc/app/closed", "x\n")
 				if err := os.Chmod(filepath.Join(r.root, "/etc/app/closed"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink("container_config", filepath.Join(r.root, "/etc/alias")); err != nil {
 					t.Fatal(err)
 				}
 				asked := r.supplied("hunter2")
@@ -101,7 +105,24 @@ func TestWhatACheckSaysOfASecretIsNotShown(t *testing.T) {
 		})
 		_ = r.pass()
 		err := r.pass()
-		if err == nil || strings.Count(err.Error(), "hunter2") != 1 || !strings.Contains(err.Error(), "/etc/app/env: its check says no (exit status 1): what it says is not shown") {
+		if err == nil || strings.Count(err.Error(), "hunter2") != 1 || !strings.Contains(err.Error(), "/etc/app/env: its check says no: exit status 1: what it says is not shown") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestWhatACheckSaysOfAFileThatIsNotForEverybodyIsNotShown(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		r.write("/etc/app/closed", "password=hunter2\n")
+		if err := os.Chmod(filepath.Join(r.root, "/etc/app/closed"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.systemd.says = func(facts.Command) facts.Job {
+			return facts.Job{State: facts.JobEnded, Result: "exit-code", ExitStatus: 1, Output: "line 1: password=hunter2\n"}
+		}
+		r.items(map[string]files.File{"/etc/app/closed": {Content: text("x"), Block: "b", Check: []string{"/bin/check", "{}"}}})
+		_ = r.pass()
+		if err := r.pass(); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "says no") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
+	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -16,10 +16,11 @@ import (
 type parsed struct {
 	source   []byte
 	template *render.Template
+	err      error
 }
 
-// text renders the text of an item, at whose path now is.
-func (p *pass) text(name string, f File, now was) ([]byte, error) {
+// text renders the text of an item.
+func (p *pass) text(name string, f File) ([]byte, error) {
 	switch {
 	case f.Literal != nil:
 		return []byte(*f.Literal), nil
@@ -27,7 +28,7 @@ func (p *pass) text(name string, f File, now was) ([]byte, error) {
 		return p.FS.ReadFile(path.Join(SourceDir, f.Source))
 	}
 	in := p.in
-	in.Secrets = p.config.mayHoldSecrets(name, now)
+	in.Secrets = p.config.mayHoldSecrets(name) && p.leads(path.Dir(name)) != p.leads(p.config.Shared)
 	var text string
 	var err error
 	if f.Content != nil {
@@ -55,31 +56,55 @@ func (p *pass) template(file string) (*render.Template, error) {
 		return nil, err
 	}
 	if known, ok := p.parsed[file]; ok && bytes.Equal(known.source, source) {
-		return known.template, nil
+		return known.template, known.err
 	}
 	t, err := render.Parse(file, string(source), struct{}{})
 	if err != nil {
-		return nil, fmt.Errorf("template %s: %w", path.Join(TemplateDir, file), err)
+		err = fmt.Errorf("template %s: %w", path.Join(TemplateDir, file), err)
 	}
 	if p.parsed == nil {
 		p.Duty.parsed = map[string]parsed{}
 	}
-	p.parsed[file] = parsed{source, t}
-	return t, nil
+	p.parsed[file] = parsed{source, t, err}
+	return t, err
 }
 
 // mayHoldSecrets reports whether a secret may be in an item's text: only who may
 // read it can, and it is not where every container looks.
-func (c Config) mayHoldSecrets(name string, now was) bool {
+//
+// Also a block, in a file of others, must say its mode: else who opens the file
+// later would show it.
+func (c Config) mayHoldSecrets(name string) bool {
 	mode := c.Items[name].Mode.fileMode()
-	if mode == 0 && c.Items[name].Block != "" && now.Kind == aFile {
-		mode = fs.FileMode(now.Mode)
-	}
 	return mode != 0 && mode&^0o640 == 0 && path.Dir(name) != c.Shared
 }
 
 // NeverSecret reports whether no secret may be in an item's text, whatever is at
 // its path.
-func (c Config) NeverSecret(name string) bool {
-	return !c.mayHoldSecrets(name, was{Kind: aFile, Mode: 0o600})
+func (c Config) NeverSecret(name string) bool { return !c.mayHoldSecrets(name) }
+
+// leads is a directory by a path without links, as far as it is there.
+func (p *pass) leads(dir string) string {
+	const most = 40 // links, as Linux has it
+	for range most {
+		next := ""
+		at := "/"
+		for _, part := range strings.Split(strings.Trim(dir, "/"), "/") {
+			at = path.Join(at, part)
+			target, err := p.FS.ReadLink(at)
+			if err != nil {
+				continue // no link, or not there
+			}
+			if !path.IsAbs(target) {
+				target = path.Join(path.Dir(at), target)
+			}
+			next = path.Join(target, strings.TrimPrefix(dir, at))
+			break
+		}
+		if next == "" {
+			break
+		}
+		dir = next
+	}
+	return path.Clean(dir)
 }

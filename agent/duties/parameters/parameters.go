@@ -59,6 +59,8 @@ type Duty struct {
 	Asked    []cell.Reader[facts.References] // by each duty that renders
 	Store    Store                           // nil: only what was kept is there
 	Secrets  Secrets
+	// Asks is another whenever somebody wants all of it read again now.
+	Asks cell.Reader[string]
 	// Parameters gets what is known.
 	Parameters *cell.Cell[facts.Parameters]
 
@@ -66,13 +68,18 @@ type Duty struct {
 	of      string // the instance that known is of
 	warning string
 	kept    []byte
+	served  string // of Asks
 }
 
 // Name implements duty.Duty.
 func (*Duty) Name() string { return "parameters" }
 
-// perStore is how long each of the two services may take in one pass.
-const perStore = 40 * time.Second
+// How long each of the two services may take in one pass, and when it has to end
+// with what it has, so that this is not lost.
+const (
+	perStore = 40 * time.Second
+	wrapUp   = 5 * time.Second
+)
 
 // Reconcile implements duty.Duty. What cannot be read keeps nothing else from
 // being read.
@@ -85,42 +92,60 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if !ok {
 		return duty.Outcome{}, duty.WaitingFor("instance metadata has not been read yet")
 	}
+	now := time.Now().UTC()
 	if d.of != instance.ID {
-		d.known, d.kept, d.warning = load(d.FS, instance.ID)
+		d.known, d.kept, d.warning = load(d.FS, instance.ID, now)
 		d.of = instance.ID
 	}
-	asked, all := d.asked()
-	if all {
-		d.known.forget(asked)
-	}
-	var errs []error
-	if d.Store != nil {
-		schedule := when.Splay(when.Every(time.Duration(c.Refresh)), d.ID+"/parameters", time.Duration(c.Refresh))
-		due := d.known.due(asked, schedule, time.Now())
-		errs = d.read(ctx, instance.Region, due)
+	asked := d.asked()
+	d.known.forget(asked, now)
+	out, more := duty.Outcome{}, 0
+	if refresh := time.Duration(c.Refresh); d.Store != nil {
+		due, _ := d.known.due(d.ID, asked, refresh, now)
+		if d.now() {
+			due = asked
+		}
+		d.read(ctx, instance.Region, due)
+		due, out.Again = d.known.due(d.ID, asked, refresh, time.Now().UTC())
+		if more = len(due); more > 0 {
+			out.Again = time.Second
+		}
 	}
 	d.Parameters.Set(d.known.parameters())
+	errs := d.known.failing(asked)
+	if more > 0 {
+		errs = append(errs, duty.WaitingFor("%d more, for which this pass had no time", more))
+	}
 	var err error
-	if d.kept, err = d.known.save(d.FS, instance.ID, d.kept); err != nil {
+	if d.kept, err = d.known.save(d.FS, instance.ID, d.kept, now); err != nil {
 		errs = append(errs, err)
 	}
-	out := duty.Outcome{Summary: d.known.summary(asked)}
+	out.Summary = d.known.summary(asked)
 	if d.warning != "" {
 		out.Warnings = []string{d.warning}
 	}
 	return out, errors.Join(errs...)
 }
 
-// asked is what all templates ask for; all is false while some have not been
-// rendered yet.
-func (d *Duty) asked() (refs facts.References, all bool) {
-	all = true
+// now reports whether somebody wants all of it read again.
+func (d *Duty) now() bool {
+	if d.Asks == nil {
+		return false
+	}
+	id, _ := d.Asks.Get()
+	was := d.served
+	d.served = id
+	return id != was
+}
+
+// asked is what all templates ask for.
+func (d *Duty) asked() (refs facts.References) {
 	for _, reader := range d.Asked {
-		more, ok := reader.Get()
-		refs, all = append(refs, more...), all && ok
+		more, _ := reader.Get()
+		refs = append(refs, more...)
 	}
 	slices.SortFunc(refs, facts.ParameterRef.Compare)
-	return slices.Compact(refs), all
+	return slices.Compact(refs)
 }
 
 // result is what came of asking for one reference.
@@ -130,8 +155,9 @@ type result struct {
 }
 
 // read asks for refs: both services at the same time, since one that hangs must
-// not keep the other's values from the node.
-func (d *Duty) read(ctx context.Context, region string, refs []facts.ParameterRef) (errs []error) {
+// not keep the other's values from the node. What there was no time for is left
+// as it is.
+func (d *Duty) read(ctx context.Context, region string, refs []facts.ParameterRef) {
 	var stored, secret []facts.ParameterRef
 	for _, ref := range refs {
 		if ref.Kind == facts.ASecret {
@@ -146,27 +172,23 @@ func (d *Duty) read(ctx context.Context, region string, refs []facts.ParameterRe
 			if len(refs) == 0 {
 				return nil, nil
 			}
+			ctx, cancel := context.WithTimeout(ctx, perStore-wrapUp)
+			defer cancel()
 			found := of(ctx, region, refs)
 			return func() { maps.Copy(answers, found) }, nil
 		}
 	}
 	for i, err := range duty.Together(ctx, perStore, ask(stored, d.fromStore), ask(secret, d.fromSecrets)) {
 		for _, ref := range [][]facts.ParameterRef{stored, secret}[i] {
-			if _, ok := answers[ref]; !ok {
+			if _, ok := answers[ref]; !ok && err != nil {
 				answers[ref] = result{err: fmt.Errorf("cannot read %s: %w: %w", ref, facts.ErrUnavailable, err)}
 			}
 		}
 	}
 	now := time.Now().UTC()
-	said := map[string]bool{}
-	for _, ref := range refs {
-		err := d.known.learn(ref, answers[ref], now)
-		if err != nil && !said[err.Error()] { // a service that is down says the same of all
-			said[err.Error()] = true
-			errs = append(errs, err)
-		}
+	for ref, r := range answers {
+		d.known.learn(ref, r, now)
 	}
-	return errs
 }
 
 func (d *Duty) fromStore(ctx context.Context, region string, refs []facts.ParameterRef) map[facts.ParameterRef]result {
@@ -183,7 +205,7 @@ func (d *Duty) fromStore(ctx context.Context, region string, refs []facts.Parame
 		}
 	}
 	for _, ref := range refs {
-		if ref.Kind == facts.SSMTree {
+		if ref.Kind == facts.SSMTree && ctx.Err() == nil {
 			tree, err := d.Store.Tree(ctx, region, ref.Name)
 			found[ref] = result{below(ref.Name, tree), err}
 		}
@@ -194,6 +216,9 @@ func (d *Duty) fromStore(ctx context.Context, region string, refs []facts.Parame
 func (d *Duty) fromSecrets(ctx context.Context, region string, refs []facts.ParameterRef) map[facts.ParameterRef]result {
 	found := map[facts.ParameterRef]result{}
 	for _, ref := range refs {
+		if ctx.Err() != nil {
+			break
+		}
 		found[ref] = single(d.Secrets.Secret(ctx, region, ref.Name))
 	}
 	return found

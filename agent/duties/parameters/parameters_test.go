@@ -167,6 +167,12 @@ func TestWhatTemplatesAskForIsReadOnceAndThenRefreshed(t *testing.T) {
 			t.Error("it was not read again within the quarter of an hour")
 		}
 		r.ask(db)
+		time.Sleep(time.Hour)
+		r.good()
+		if !slices.Equal(r.aws.asked, []string{"db"}) || r.value(a, "") != "new" {
+			t.Errorf("what nobody asks for at the moment is asked for, or gone: %v", r.aws.asked)
+		}
+		time.Sleep(4 * 24 * time.Hour)
 		r.good()
 		if all, _ := r.known.Get(); len(all) != 1 {
 			t.Errorf("what nobody asks for any more is kept: %v", all)
@@ -198,6 +204,10 @@ func TestWhatCannotBeReadStaysAsItWas(t *testing.T) {
 		}
 		r.aws.fails = map[string]error{}
 		r.aws.parameters["/b"] = facts.Parameter{Value: "b"}
+		if err := r.pass(); err == nil || len(r.aws.asked) > 0 {
+			t.Errorf("asked again at once: %v, %v", r.aws.asked, err)
+		}
+		time.Sleep(2 * time.Second)
 		r.good()
 		if !slices.Equal(r.aws.asked, []string{"/a", "/b"}) || r.value(ref(facts.SSMParameter, "/b"), "") != "b" {
 			t.Errorf("asked %v", r.aws.asked)
@@ -272,6 +282,113 @@ func TestOnlyRootReadsTheStateAndADamagedOneIsNotUsed(t *testing.T) {
 			if r.value(db, "") != "hunter2" || len(r.out.Warnings) != 1 || strings.Contains(r.out.Warnings[0], "hunter2") {
 				t.Errorf("%q: %s, %v", damaged, r.value(db, ""), r.out.Warnings)
 			}
+		}
+	})
+}
+
+func TestWhatFailsIsAskedForEverLessOften(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		r.aws.fails["/a"] = facts.ErrUnavailable
+		r.ask(a)
+		var calls []time.Time
+		for end := time.Now().Add(24 * time.Hour); time.Now().Before(end); {
+			if err := r.pass(); err == nil {
+				t.Fatal("what cannot be read is not told in every pass")
+			}
+			if len(r.aws.asked) > 0 {
+				calls = append(calls, time.Now())
+			}
+			time.Sleep(max(r.out.Again, time.Second)) // as the engine would
+		}
+		if n := len(calls); n < 24*4 || n > 24*8+20 {
+			t.Errorf("%d calls in a day", n)
+		}
+		if first := calls[1].Sub(calls[0]); first > 3*time.Second {
+			t.Errorf("the first repetition comes after %v", first)
+		}
+		r.aws.fails = map[string]error{}
+		for range 20 { // within two quarters of an hour
+			time.Sleep(r.out.Again)
+			if r.pass() == nil {
+				break
+			}
+		}
+		if r.value(a, "") != "1" {
+			t.Error("it is not read once it can be")
+		}
+	})
+}
+
+func TestAFleetAsksEvenly(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		const nodes = 450
+		minutes := map[int]int{}
+		for i := range nodes {
+			r.root = t.TempDir()
+			r.start(fmt.Sprintf("i-%04d", i))
+			r.ask(a)
+			r.good()
+			at := time.Now().Add(r.out.Again)
+			minutes[int(at.Unix()/60)%15]++
+			if at.Nanosecond() == 0 && i > 3 {
+				t.Fatalf("at a full second: %v", at)
+			}
+		}
+		for m, n := range minutes {
+			if n < nodes/15/3 || n > nodes/15*2 {
+				t.Errorf("%d of %d nodes ask in minute %d", n, nodes, m)
+			}
+		}
+	})
+}
+
+func TestWhatWasReadIsNotLostToWhatTakesTooLong(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		var refs []facts.ParameterRef
+		for i := range 20 {
+			name := fmt.Sprintf("s%02d", i)
+			r.aws.secrets[name] = facts.Parameter{Value: "v", Secret: true}
+			refs = append(refs, ref(facts.ASecret, name))
+		}
+		r.duty.Secrets = slow{r.aws}
+		r.ask(refs...)
+		passes := 1
+		for ; r.pass() != nil && passes < 20; passes++ {
+			time.Sleep(max(r.out.Again, time.Second))
+		}
+		if passes > 8 {
+			t.Errorf("20 secrets of 5 s take %d passes", passes)
+		}
+	})
+}
+
+// slow takes 5 s for an answer.
+type slow struct{ *aws }
+
+func (s slow) Secret(ctx context.Context, region, name string) (facts.Parameter, error) {
+	select {
+	case <-time.After(5 * time.Second):
+		return s.aws.Secret(ctx, region, name)
+	case <-ctx.Done():
+		return facts.Parameter{}, fmt.Errorf("%w: %w", facts.ErrUnavailable, ctx.Err())
+	}
+}
+
+func TestSomebodyWhoAsksForAPassGetsItAllAnew(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		asks := cell.Comparable[string]()
+		r.duty.Asks = asks
+		r.ask(a)
+		r.good()
+		r.aws.parameters["/a"] = facts.Parameter{Value: "new"}
+		asks.Set("1")
+		r.good()
+		if r.value(a, "") != "new" {
+			t.Error("it is not read anew")
+		}
+		r.good()
+		if len(r.aws.asked) > 0 {
+			t.Error("it is read again and again")
 		}
 	})
 }

@@ -95,6 +95,8 @@ type Manager interface {
 type Duty struct {
 	Config  cell.Reader[Config]
 	Manager Manager
+	// Packages are those that units may belong to.
+	Packages cell.Reader[facts.Packages]
 }
 
 // Name implements duty.Duty.
@@ -162,6 +164,9 @@ func (d *Duty) unit(ctx context.Context, name string, want Unit) (changed bool, 
 		if want.State == Stopped && want.Enabled == nil {
 			return changed, nil // what is not there is not up
 		}
+		if pending := d.pending(); pending != "" && u.Load == "not-found" {
+			return changed, duty.WaitingFor("there is no unit %s yet: %s", name, pending)
+		}
 		return changed, duty.Lasting(fmt.Errorf("%w: there is no unit %s (%s): install what it belongs to", facts.ErrAbsent, name, u.Load))
 	}
 	if want.Enabled != nil && !masked && enabled(u) != *want.Enabled && !static(u) {
@@ -177,6 +182,24 @@ func (d *Duty) unit(ctx context.Context, name string, want Unit) (changed bool, 
 		return true, d.Manager.Stop(ctx, name)
 	}
 	return changed, nil
+}
+
+// pending says which packages may bring units along yet, or "".
+func (d *Duty) pending() string {
+	all, known := d.Packages.Get()
+	if !known {
+		return "packages have not been looked at"
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if p := all[name]; !p.Installed && p.Failed == "" {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return strings.Join(names, ", ") + " is not installed yet"
 }
 
 func enabled(u facts.Unit) bool { return strings.HasPrefix(u.Enabled, "enabled") }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duties/services"
+	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
@@ -100,7 +101,9 @@ func TestUnitsAreBroughtToWhatIsConfiguredOnce(t *testing.T) {
 			s := &systemd{units: map[string]facts.Unit{"a.service": c.unit}}
 			config := cell.New(func(a, b services.Config) bool { return false })
 			config.Set(services.Config{Units: map[string]services.Unit{"a.service": c.want}})
-			d := &services.Duty{Config: config, Manager: s}
+			installed := cell.New(facts.Packages.Equal)
+			installed.Set(facts.Packages{"failed": {Failed: "no match"}, "there": {Installed: true}})
+			d := &services.Duty{Config: config, Manager: s, Packages: installed}
 			out, err := d.Reconcile(t.Context())
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%v, want %q", err, c.err)
@@ -119,7 +122,9 @@ func TestAUnitThatDoesNotStartKeepsNoOther(t *testing.T) {
 	s := &systemd{units: map[string]facts.Unit{"a.service": {Load: "loaded"}, "b.service": {Load: "loaded", Active: "active"}}, err: errors.New("the job ended with failed")}
 	config := cell.New(func(a, b services.Config) bool { return false })
 	config.Set(services.Config{Units: map[string]services.Unit{"a.service": {State: services.Started}, "b.service": {State: services.Stopped}}})
-	_, err := (&services.Duty{Config: config, Manager: s}).Reconcile(t.Context())
+	installed := cell.New(facts.Packages.Equal)
+	installed.Set(facts.Packages{})
+	_, err := (&services.Duty{Config: config, Manager: s, Packages: installed}).Reconcile(t.Context())
 	if err == nil || !slices.Contains(s.calls, "stop b.service") {
 		t.Errorf("%v %q", err, s.calls)
 	}
@@ -136,5 +141,31 @@ func TestWhatIsWrongWithTheConfigurationIsSaid(t *testing.T) {
 		if told != 1 {
 			t.Errorf("%s: told %d times", unit, told)
 		}
+	}
+}
+
+func TestAUnitThatAPackageMayBring(t *testing.T) {
+	config := cell.New(func(a, b services.Config) bool { return false })
+	config.Set(services.Config{Units: map[string]services.Unit{"rsyslog.service": {State: services.Started}}})
+	s := &systemd{units: map[string]facts.Unit{}}
+	states := cell.New(facts.Packages.Equal)
+	d := &services.Duty{Config: config, Manager: s, Packages: states}
+	waits := func(says string) {
+		t.Helper()
+		if _, err := d.Reconcile(t.Context()); !errors.Is(err, duty.ErrNotReady) || !strings.Contains(err.Error(), says) {
+			t.Error(err)
+		}
+	}
+	waits("there is no unit rsyslog.service yet: packages have not been looked at")
+	states.Set(facts.Packages{"rsyslog": {}, "chrony": {Installed: true}})
+	waits("there is no unit rsyslog.service yet: rsyslog is not installed yet")
+	states.Set(facts.Packages{"rsyslog": {Failed: "no match"}})
+	if _, err := d.Reconcile(t.Context()); !errors.Is(err, facts.ErrAbsent) || errors.Is(err, duty.ErrNotReady) {
+		t.Error(err)
+	}
+	states.Set(facts.Packages{"rsyslog": {Installed: true}})
+	s.units["rsyslog.service"] = facts.Unit{Load: "loaded", Active: "inactive"}
+	if _, err := d.Reconcile(t.Context()); err != nil || s.units["rsyslog.service"].Active != "active" {
+		t.Error(err, s.units)
 	}
 }

@@ -27,7 +27,7 @@ const questionTime = 10 * time.Second
 
 // Installed returns what is installed of the named packages, in no order: nothing
 // for one that is not, and more than one version of one whose transaction was
-// cut short. Epochs are left out, as in names of packages.
+// cut short.
 //
 // The error is facts.ErrAbsent if this host has no rpm, and facts.ErrUnavailable
 // if the database does not answer.
@@ -35,31 +35,58 @@ func (db DB) Installed(ctx context.Context, names ...string) ([]facts.Package, e
 	if len(names) == 0 {
 		return nil, nil
 	}
+	out, said, status, err := db.ask(ctx, append([]string{"-q", "--qf", `%{NAME}\t%{EPOCHNUM}\t%{VERSION}-%{RELEASE}\t%{ARCH}\t%{INSTALLTIME}\n`, "--"}, names...))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("cannot ask for packages: %w", err)
+	case status != notInstalled(out):
+		return nil, fmt.Errorf("cannot ask for packages: %w: rpm: %s", facts.ErrUnavailable, firstLine(said))
+	}
+	return parse(string(out))
+}
+
+// Dependants returns what is installed and could not stay without the named
+// packages, all of which are installed. Nothing is removed: that is a question.
+func (db DB) Dependants(ctx context.Context, names ...string) ([]facts.Dependant, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	_, said, status, err := db.ask(ctx, append([]string{"-e", "--test", "--allmatches", "--"}, names...))
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask what needs %s: %w", strings.Join(names, ", "), err)
+	}
+	all := parseDependants(said)
+	if status != 0 && len(all) == 0 {
+		return nil, fmt.Errorf("cannot ask what needs %s: %w: rpm: %s", strings.Join(names, ", "), facts.ErrUnavailable, firstLine(said))
+	}
+	return all, nil
+}
+
+// ask runs rpm. The error is about a question that was not answered, whatever
+// the status.
+func (db DB) ask(ctx context.Context, args []string) (out []byte, said string, status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	program := db.RPM
 	if program == "" {
 		program = rpm
 	}
-	args := append([]string{"-q", "--qf", `%{NAME}\t%{VERSION}-%{RELEASE}\t%{INSTALLTIME}\n`, "--"}, names...)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/bin:/bin", "HOME=/"}
 	cmd.WaitDelay = time.Second
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err = cmd.Output()
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("cannot ask for packages: %w: there is no %s", facts.ErrAbsent, program)
+		return nil, "", 0, fmt.Errorf("%w: there is no %s", facts.ErrAbsent, program)
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("cannot ask for packages: %w: rpm has not answered", facts.ErrUnavailable)
-	case err != nil && !errors.As(err, &exit):
-		return nil, fmt.Errorf("cannot ask for packages: %w", err)
-	case err != nil && exit.ExitCode() != notInstalled(out):
-		return nil, fmt.Errorf("cannot ask for packages: %w: rpm: %s", facts.ErrUnavailable, firstLine(said.String()))
+		return nil, "", 0, fmt.Errorf("%w: rpm has not answered", facts.ErrUnavailable)
+	case errors.As(err, &exit):
+		return out, stderr.String(), exit.ExitCode(), nil
 	}
-	return parse(string(out))
+	return out, stderr.String(), 0, err
 }
 
 // notInstalled is how many lines say "package NAME is not installed", which is
@@ -75,14 +102,34 @@ func parse(out string) ([]facts.Package, error) {
 	var all []facts.Package
 	for line := range strings.Lines(out) {
 		field := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(field) != 3 {
+		if len(field) != 5 {
 			continue // "package NAME is not installed"
 		}
-		at, err := strconv.ParseInt(field[2], 10, 64)
-		if err != nil {
+		epoch, err := strconv.Atoi(field[1])
+		at, err2 := strconv.ParseInt(field[4], 10, 64)
+		if err := errors.Join(err, err2); err != nil {
 			return nil, fmt.Errorf("cannot ask for packages: %w: rpm says %q", facts.ErrUnavailable, line)
 		}
-		all = append(all, facts.Package{Name: field[0], Version: field[1], InstalledAt: time.Unix(at, 0)})
+		all = append(all, facts.Package{Name: field[0], Epoch: epoch, Version: field[2], Arch: field[3], InstalledAt: time.Unix(at, 0)})
 	}
 	return all, nil
+}
+
+// parseDependants reads what rpm says of failed dependencies, one in a line:
+// "NEEDS is needed by (installed) NAME-VERSION-RELEASE.ARCH" (rpm:lib/rpmps.c).
+func parseDependants(said string) (all []facts.Dependant) {
+	for line := range strings.Lines(said) {
+		needs, by, ok := strings.Cut(strings.TrimSpace(line), " is needed by ")
+		if !ok {
+			continue
+		}
+		name := strings.TrimPrefix(by, "(installed) ")
+		for range 2 { // release, version
+			if i := strings.LastIndexByte(name, '-'); i > 0 {
+				name = name[:i]
+			}
+		}
+		all = append(all, facts.Dependant{Name: name, Needs: needs})
+	}
+	return all
 }

@@ -40,13 +40,13 @@ func TestInstalled(t *testing.T) {
 		is     error
 		says   string
 	}{
-		"installed":        {`printf 'ecs-init\t1.98.0-1.amzn2023\t1700000000\n'`, []facts.Package{{Name: "ecs-init", Version: "1.98.0-1.amzn2023", InstalledAt: at}}, nil, ""},
+		"installed":        {`printf 'ecs-init\t0\t1.98.0-1.amzn2023\tx86_64\t1700000000\n'`, []facts.Package{{Name: "ecs-init", Version: "1.98.0-1.amzn2023", Arch: "x86_64", InstalledAt: at}}, nil, ""},
 		"not installed":    {"echo 'package ecs-init is not installed'; exit 1", nil, nil, ""},
-		"one of two":       {`printf 'docker\t25.0.8-1\t1700000000\npackage runc is not installed\n'; exit 1`, []facts.Package{{Name: "docker", Version: "25.0.8-1", InstalledAt: at}}, nil, ""},
-		"two versions":     {`printf 'docker\t25.0.3-1\t1700000000\ndocker\t25.0.8-1\t1700000000\n'`, []facts.Package{{Name: "docker", Version: "25.0.3-1", InstalledAt: at}, {Name: "docker", Version: "25.0.8-1", InstalledAt: at}}, nil, ""},
+		"one of two":       {`printf 'docker\t0\t25.0.8-1\tx86_64\t1700000000\npackage runc is not installed\n'; exit 1`, []facts.Package{{Name: "docker", Version: "25.0.8-1", Arch: "x86_64", InstalledAt: at}}, nil, ""},
+		"two versions":     {`printf 'docker\t0\t25.0.3-1\tx86_64\t1700000000\ndocker\t1\t25.0.8-1\tx86_64\t1700000000\n'`, []facts.Package{{Name: "docker", Version: "25.0.3-1", Arch: "x86_64", InstalledAt: at}, {Name: "docker", Epoch: 1, Version: "25.0.8-1", Arch: "x86_64", InstalledAt: at}}, nil, ""},
 		"a broken db":      {"echo 'error: sqlite failure: disk I/O error' >&2; exit 1", nil, facts.ErrUnavailable, "sqlite failure: disk I/O error"},
 		"killed":           {"kill -9 $$", nil, facts.ErrUnavailable, ""},
-		"makes no sense":   {`printf 'docker\t25.0.3-1\tyesterday\n'`, nil, facts.ErrUnavailable, "yesterday"},
+		"makes no sense":   {`printf 'docker\t0\t25.0.3-1\tx86_64\tyesterday\n'`, nil, facts.ErrUnavailable, "yesterday"},
 		"in its own words": {`[ "$LC_ALL" = C ] && [ "$1 $2" = "-q --qf" ] && [ "$5 $6" = "a b" ] || exit 99`, nil, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,6 +54,36 @@ func TestInstalled(t *testing.T) {
 			got, err := rpm(t, c.script).Installed(t.Context(), "a", "b")
 			if !errors.Is(err, c.is) || c.is != nil && !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v, want %v with %q", err, c.is, c.says)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Answers as of rpm 4.18.
+func TestDependants(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		want   []facts.Dependant
+		is     error
+	}{
+		"none": {`[ "$1 $2 $3 $4 $5 $6" = "-e --test --allmatches -- a b" ]`, nil, nil},
+		"two": {
+			`printf 'error: Failed dependencies:\n\tlibrary is needed by (installed) program-1.0-1.noarch\n\tlibz.so.1()(64bit) is needed by (installed) my-tool-2:1.0-1.amzn2023.x86_64\n' >&2; exit 1`,
+			[]facts.Dependant{{Name: "program", Needs: "library"}, {Name: "my-tool", Needs: "libz.so.1()(64bit)"}},
+			nil,
+		},
+		"it has gone":  {"echo 'error: package a is not installed' >&2; exit 1", nil, facts.ErrUnavailable},
+		"a broken db":  {"echo 'error: sqlite failure: disk I/O error' >&2; exit 1", nil, facts.ErrUnavailable},
+		"it is killed": {"kill -9 $$", nil, facts.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := rpm(t, c.script).Dependants(t.Context(), "a", "b")
+			if !errors.Is(err, c.is) {
+				t.Errorf("%v, want %v", err, c.is)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)

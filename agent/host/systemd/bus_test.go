@@ -458,7 +458,7 @@ var (
 
 func micro(t time.Time) uint64 { return uint64(t.UnixMicro()) }
 
-const web, jobUnit = "web-1@a.service", "ecsnode-job-upgrade.service"
+const web, jobUnit = "web-1@a.service", "ecsnode-job-packages.service"
 
 func TestAUnitIsToldAsItIs(t *testing.T) {
 	n := start(t)
@@ -638,11 +638,11 @@ func (n *node) questions() map[string]func(context.Context) error {
 		"Enqueue":     func(ctx context.Context) error { return n.Enqueue(ctx, web) },
 		"ResetFailed": func(ctx context.Context) error { return n.ResetFailed(ctx, web) },
 		"ReloadUnits": n.ReloadUnits,
-		"Job":         func(ctx context.Context) error { _, err := n.Job(ctx, "upgrade"); return err },
+		"Job":         func(ctx context.Context) error { _, err := n.Job(ctx, "packages"); return err },
 		"RunJob": func(ctx context.Context) error {
-			return n.RunJob(ctx, facts.Command{Name: "upgrade", Argv: []string{"/bin/true"}})
+			return n.RunJob(ctx, facts.Command{Name: "packages", Argv: []string{"/bin/true"}})
 		},
-		"ForgetJob": func(ctx context.Context) error { return n.ForgetJob(ctx, "upgrade") },
+		"ForgetJob": func(ctx context.Context) error { return n.ForgetJob(ctx, "packages") },
 		"Watch":     func(ctx context.Context) error { return n.Watch(ctx, func() {}, web) },
 	}
 }
@@ -767,7 +767,7 @@ func TestAJobWhoseBusIsLostIsWaitedForNoLongerThanTheContext(t *testing.T) {
 
 func TestAJobIsStartedAsAUnitWithItsProperties(t *testing.T) {
 	base := map[string]string{
-		"Description": "s ecsnode job: upgrade", "Type": "s exec", "RemainAfterExit": "b true", "UMask": "u 63",
+		"Description": "s ecsnode job: packages", "Type": "s exec", "RemainAfterExit": "b true", "UMask": "u 63",
 		"ExecStart": "a(sasb) [[/bin/sh [/bin/sh -c echo $$HOME 5$$] false]]",
 	}
 	argv := []string{"/bin/sh", "-c", "echo $HOME 5$"}
@@ -791,14 +791,14 @@ func TestAJobIsStartedAsAUnitWithItsProperties(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			n := start(t)
-			tc.cmd.Name, tc.cmd.Argv = "upgrade", argv
+			tc.cmd.Name, tc.cmd.Argv = "packages", argv
 			if err := n.RunJob(n.ctx, tc.cmd); err != nil { // and does not wait
 				t.Fatal(err)
 			}
 			n.told("StartTransientUnit", jobUnit, "fail")
 			want, got := maps.Clone(base), map[string]string{}
 			for key, value := range tc.want {
-				want[key] = strings.ReplaceAll(value, "LOG", n.log("upgrade"))
+				want[key] = strings.ReplaceAll(value, "LOG", n.log("packages"))
 			}
 			n.with(func() {
 				for _, p := range n.transient[jobUnit] {
@@ -840,14 +840,14 @@ func TestWhatIsNoJobIsNotStarted(t *testing.T) {
 
 func TestASecondJobOfANameIsRefusedWhileTheFirstRuns(t *testing.T) {
 	n := start(t)
-	cmd := facts.Command{Name: "upgrade", Argv: []string{"/bin/true"}}
+	cmd := facts.Command{Name: "packages", Argv: []string{"/bin/true"}}
 	if err := n.RunJob(n.ctx, cmd); err != nil {
 		t.Fatal(err)
 	}
 	job := n.told("StartTransientUnit", jobUnit, "fail")
 	again := func(when string) {
 		t.Helper()
-		if err := n.RunJob(n.ctx, cmd); err == nil || err.Error() != "cannot run job upgrade: it is running already" {
+		if err := n.RunJob(n.ctx, cmd); err == nil || err.Error() != "cannot run job packages: it is running already" {
 			t.Errorf("%s: %v", when, err)
 		}
 		n.untold()
@@ -859,7 +859,7 @@ func TestASecondJobOfANameIsRefusedWhileTheFirstRuns(t *testing.T) {
 	again("while it ends")
 
 	// One that has ended gives way, with what it wrote.
-	n.write("upgrade", []byte("old"))
+	n.write("packages", []byte("old"))
 	n.set(jobUnit, props{"ActiveState": "active", "SubState": "exited"})
 	second := during(func() error { return n.RunJob(n.ctx, cmd) })
 	stop := n.told("StopUnit", jobUnit, "replace")
@@ -869,7 +869,7 @@ func TestASecondJobOfANameIsRefusedWhileTheFirstRuns(t *testing.T) {
 	if err := receive(t, second); err != nil {
 		t.Error(err)
 	}
-	if j, err := n.Job(n.ctx, "upgrade"); err != nil || j.State != facts.JobRunning || j.Output != "" {
+	if j, err := n.Job(n.ctx, "packages"); err != nil || j.State != facts.JobRunning || j.Output != "" {
 		t.Errorf("%+v, %v", j, err)
 	}
 }
@@ -877,7 +877,7 @@ func TestASecondJobOfANameIsRefusedWhileTheFirstRuns(t *testing.T) {
 func TestOfTwoJobsAtOnceTheManagerTakesOne(t *testing.T) {
 	n := start(t)
 	n.with(func() { n.at["StartTransientUnit"] = managerName + ".UnitExists" })
-	err := n.RunJob(n.ctx, facts.Command{Name: "upgrade", Argv: []string{"/bin/true"}})
+	err := n.RunJob(n.ctx, facts.Command{Name: "packages", Argv: []string{"/bin/true"}})
 	if err == nil || errors.Is(err, facts.ErrUnavailable) || errors.Is(err, facts.ErrRefused) {
 		t.Errorf("%v", err)
 	}
@@ -923,7 +923,7 @@ func TestAJobIsToldAsItStands(t *testing.T) {
 		if tc.unit != nil {
 			n.set(jobUnit, tc.unit)
 		}
-		got, err := n.Job(n.ctx, "upgrade")
+		got, err := n.Job(n.ctx, "packages")
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -953,22 +953,22 @@ func TestTheEndOfWhatAJobWroteIsToldAndTheFileStaysSmall(t *testing.T) {
 		"as much as a file holds": {long(limit), tail, limit},
 		"more than a file holds":  {long(limit + 1), tail, 0},
 	} {
-		n.write("upgrade", tc.data)
-		j, err := n.Job(n.ctx, "upgrade")
+		n.write("packages", tc.data)
+		j, err := n.Job(n.ctx, "packages")
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		if j.Output != tc.want {
 			t.Errorf("%s: %d bytes, %.40q, want %d, %.40q", what, len(j.Output), j.Output, len(tc.want), tc.want)
 		}
-		if info, err := os.Stat(n.log("upgrade")); err != nil || info.Size() != int64(tc.left) {
+		if info, err := os.Stat(n.log("packages")); err != nil || info.Size() != int64(tc.left) {
 			t.Errorf("%s: the file has %v bytes, want %d; %v", what, info.Size(), tc.left, err)
 		}
 	}
-	if err := os.Remove(n.log("upgrade")); err != nil {
+	if err := os.Remove(n.log("packages")); err != nil {
 		t.Fatal(err)
 	}
-	if j, err := n.Job(n.ctx, "upgrade"); err != nil || j.Output != "" || j.State != facts.JobRunning {
+	if j, err := n.Job(n.ctx, "packages"); err != nil || j.Output != "" || j.State != facts.JobRunning {
 		t.Errorf("without a file: %+v, %v", j, err)
 	}
 }
@@ -976,10 +976,10 @@ func TestTheEndOfWhatAJobWroteIsToldAndTheFileStaysSmall(t *testing.T) {
 // gone reports what is left of the job.
 func (n *node) gone() {
 	n.t.Helper()
-	if _, err := os.Stat(n.log("upgrade")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(n.log("packages")); !errors.Is(err, os.ErrNotExist) {
 		n.t.Errorf("what it wrote: %v", err)
 	}
-	if j, err := n.Job(n.ctx, "upgrade"); err != nil || j != (facts.Job{}) {
+	if j, err := n.Job(n.ctx, "packages"); err != nil || j != (facts.Job{}) {
 		n.t.Errorf("it is not forgotten: %+v, %v", j, err)
 	}
 	n.untold()
@@ -989,10 +989,10 @@ func TestAJobIsForgotten(t *testing.T) {
 	failed := props{"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainStartTimestamp": micro(started)}
 	t.Run("one that failed", func(t *testing.T) {
 		n := start(t)
-		n.write("upgrade", []byte("x"))
+		n.write("packages", []byte("x"))
 		n.set(jobUnit, failed)
 		n.with(func() { n.transient[jobUnit] = []property{} })
-		if err := n.ForgetJob(n.ctx, "upgrade"); err != nil {
+		if err := n.ForgetJob(n.ctx, "packages"); err != nil {
 			t.Fatal(err)
 		}
 		n.told("ResetFailedUnit", jobUnit, "")
@@ -1000,10 +1000,10 @@ func TestAJobIsForgotten(t *testing.T) {
 	})
 	t.Run("one that goes by itself", func(t *testing.T) {
 		n := start(t)
-		n.write("upgrade", []byte("x"))
+		n.write("packages", []byte("x"))
 		n.set(jobUnit, failed)
 		n.with(func() { n.linger[jobUnit] = 1 })
-		if err := n.ForgetJob(n.ctx, "upgrade"); err != nil {
+		if err := n.ForgetJob(n.ctx, "packages"); err != nil {
 			t.Fatal(err)
 		}
 		n.told("ResetFailedUnit", jobUnit, "")
@@ -1011,9 +1011,9 @@ func TestAJobIsForgotten(t *testing.T) {
 	})
 	t.Run("one that runs is stopped", func(t *testing.T) {
 		n := start(t)
-		n.write("upgrade", []byte("x"))
+		n.write("packages", []byte("x"))
 		n.set(jobUnit, props{"ActiveState": "active", "SubState": "running", "ExecMainStartTimestamp": micro(started)})
-		ended := during(func() error { return n.ForgetJob(n.ctx, "upgrade") })
+		ended := during(func() error { return n.ForgetJob(n.ctx, "packages") })
 		job := n.told("StopUnit", jobUnit, "replace")
 		n.with(func() { n.linger[jobUnit] = 3 })
 		n.end(job, "done", props{"ActiveState": "inactive", "SubState": "dead"})
@@ -1024,21 +1024,21 @@ func TestAJobIsForgotten(t *testing.T) {
 	})
 	t.Run("one that was never run", func(t *testing.T) {
 		n := start(t)
-		if err := n.ForgetJob(n.ctx, "upgrade"); err != nil {
+		if err := n.ForgetJob(n.ctx, "packages"); err != nil {
 			t.Fatal(err)
 		}
 		n.gone()
 	})
 	t.Run("not one that does not stop", func(t *testing.T) {
 		n := start(t)
-		n.write("upgrade", []byte("x"))
+		n.write("packages", []byte("x"))
 		n.set(jobUnit, props{"ActiveState": "active", "SubState": "running", "ExecMainStartTimestamp": micro(started)})
-		ended := during(func() error { return n.ForgetJob(n.ctx, "upgrade") })
+		ended := during(func() error { return n.ForgetJob(n.ctx, "packages") })
 		n.end(n.told("StopUnit", jobUnit, "replace"), "timeout", nil)
 		if err := receive(t, ended); err == nil {
 			t.Error("it is")
 		}
-		if j, err := n.Job(n.ctx, "upgrade"); err != nil || j.State != facts.JobRunning || j.Output != "x" {
+		if j, err := n.Job(n.ctx, "packages"); err != nil || j.State != facts.JobRunning || j.Output != "x" {
 			t.Errorf("%+v, %v", j, err)
 		}
 	})
@@ -1046,7 +1046,7 @@ func TestAJobIsForgotten(t *testing.T) {
 		n := start(t)
 		n.set(jobUnit, props{"ActiveState": "inactive", "SubState": "dead"})
 		ctx, cancel := context.WithCancel(n.ctx)
-		ended := during(func() error { return n.ForgetJob(ctx, "upgrade") })
+		ended := during(func() error { return n.ForgetJob(ctx, "packages") })
 		for range 2 {
 			receive(t, n.looks)
 		}

@@ -15,7 +15,7 @@ within 60 joined web
 task=$(a_task web)
 publish_rpm docker 2.0
 pid=$(on systemctl show docker.service --property MainPID --value)
-echo "upgrade: {packages: {docker: latest}}" | write /etc/ecsnode/conf.d/90-docker.yaml
+echo "packages: {ensure: {docker: latest}}" | write /etc/ecsnode/conf.d/90-docker.yaml
 within 40 status_is 0 "left out of the upgrade, which is owed" "task containers run and live-restore is off"
 [[ $(on systemctl show docker.service --property MainPID --value) == "$pid" ]]
 [[ $(on docker inspect --format '{{.State.Running}}' "$task") == true ]]

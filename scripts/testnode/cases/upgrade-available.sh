@@ -6,7 +6,7 @@
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
-upgrade: {packages: {ecs-init: latest}}
+packages: {ensure: {ecs-init: latest}}
 YAML
 user_data <<'SH'
 /usr/libexec/testnode/publish-rpm ecs-init 1.1

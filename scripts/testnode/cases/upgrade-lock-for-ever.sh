@@ -7,7 +7,7 @@
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
 boot: {budget: 5s}
-upgrade: {packages: {ecs-init: latest}}
+packages: {ensure: {ecs-init: latest}}
 YAML
 user_data <<'SH'
 /usr/libexec/testnode/publish-rpm ecs-init 1.1

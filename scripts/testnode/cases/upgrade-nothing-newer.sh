@@ -6,7 +6,7 @@
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
-upgrade: {packages: {ecs-init: latest}}
+packages: {ensure: {ecs-init: latest}}
 YAML
 boot
 within 40 joined web

@@ -6,7 +6,7 @@
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
-upgrade: {packages: {slow: latest}}
+packages: {ensure: {slow: latest}}
 YAML
 user_data <<'SH'
 /usr/libexec/testnode/publish-rpm slow 1.0

@@ -7,7 +7,7 @@
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
 boot: {budget: 5s}
-upgrade: {packages: {ecs-init: latest}}
+packages: {ensure: {ecs-init: latest}}
 YAML
 user_data <<'SH'
 systemd-run --quiet --unit=mute python3 -c '
@@ -21,7 +21,7 @@ SH
 boot
 within 30 is_registered_in web
 ecs_always_had ECS_CLUSTER=web "node.config:NODE_CLUSTER='web'"
-on systemctl --quiet is-active ecsnode-job-upgrade.service
+on systemctl --quiet is-active ecsnode-job-packages.service
 on systemctl restart ecsnode.service
 within 10 on ecsnode ready identity
-on systemctl --quiet is-active ecsnode-job-upgrade.service
+on systemctl --quiet is-active ecsnode-job-packages.service

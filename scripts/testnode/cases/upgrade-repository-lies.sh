@@ -7,7 +7,7 @@
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
 boot: {budget: 5s}
-upgrade: {packages: {ecs-init: latest}}
+packages: {ensure: {ecs-init: latest}}
 YAML
 user_data <<'SH'
 /usr/libexec/testnode/publish-rpm ecs-init 1.1
@@ -17,10 +17,10 @@ SH
 boot
 within 30 is_registered_in web
 ecs_always_had ECS_CLUSTER=web "node.config:NODE_CLUSTER='web'"
-within 20 status_is 1 "1 FAILING" "cannot upgrade ecs-init: dnf:" "registered in web"
+within 20 status_is 1 "1 FAILING" "cannot install or upgrade ecs-init: dnf:" "registered in web"
 [[ $(on ecsnode status) != *"nothing newer"* ]]
 [[ $(on dnf -y --refresh upgrade ecs-init 2>&1) == *"Nothing to do"* ]] # what dnf makes of it by itself
-within 20 status_is 1 "1 FAILING" "cannot upgrade ecs-init: dnf:"
+within 20 status_is 1 "1 FAILING" "cannot install or upgrade ecs-init: dnf:"
 [[ $(on ecsnode status) != *"nothing newer"* ]]
 
 on sed -i 's,^baseurl=.*,baseurl=file:///srv/repo,' /etc/yum.repos.d/amazonlinux.repo

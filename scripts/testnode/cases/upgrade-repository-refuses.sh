@@ -7,7 +7,7 @@
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
 boot: {budget: 5s}
-upgrade: {packages: {ecs-init: latest}}
+packages: {ensure: {ecs-init: latest}}
 YAML
 user_data <<'SH'
 /usr/libexec/testnode/publish-rpm ecs-init 1.1
@@ -17,7 +17,7 @@ boot
 within 30 is_registered_in web
 ecs_always_had ECS_CLUSTER=web "node.config:NODE_CLUSTER='web'"
 is_ready
-within 20 status_is 1 "1 FAILING" "upgrade" "cannot upgrade ecs-init: dnf:" "registered in web"
+within 20 status_is 1 "1 FAILING" "packages" "cannot install or upgrade ecs-init: dnf:" "registered in web"
 
 on sed -i 's,^baseurl=.*,baseurl=file:///srv/repo,' /etc/yum.repos.d/amazonlinux.repo
 on ecsnode apply || true

@@ -7,6 +7,7 @@ rpm --initdb
 /usr/libexec/testnode/publish-rpm system-release 2023
 /usr/libexec/testnode/publish-rpm ecs-init 1.0
 dnf -y install system-release ecs-init
+ln -s ../libexec/testnode/cloud-init /usr/bin/cloud-init
 systemctl enable cloud-init.service cloud-config.service cloud-final.service cloud-init.target ecs.service
 
 # What containers are made of: one static binary under the names of its applets.

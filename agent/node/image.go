@@ -1,0 +1,178 @@
+package node
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/files"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/host/agentdata"
+	"github.com/ecsnode/ecsnode/agent/host/introspection"
+	"github.com/ecsnode/ecsnode/agent/host/systemd"
+	"github.com/ecsnode/ecsnode/agent/image"
+)
+
+// SealImage removes from this machine what an image of it must not have, and
+// tells each step once it is done. With dry set it tells and does nothing. It
+// refuses on a node, and it can be done again after it was cut short.
+func (n *Node) SealImage(ctx context.Context, dry bool, tell func(image.Step)) error {
+	loaded := config.Load(n.disk, n.opts.Config)
+	// The lock of the daemon first: nobody makes passes while this goes on.
+	if !dry {
+		for _, lock := range []string{daemonLock, passLock} {
+			unlock, err := n.disk.TryLock(lock, "ecsnode image seal")
+			if errors.Is(err, os.ErrNotExist) {
+				continue // nobody has run here
+			}
+			if err != nil {
+				return fmt.Errorf("cannot seal: ecsnode is at work: %w: stop it first (systemctl stop ecsnode)", err)
+			}
+			defer unlock()
+		}
+	}
+	sight, err := n.sight(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot seal: %w", err)
+	}
+	if err := image.Refuse(sight); err != nil {
+		return err
+	}
+	steps, err := image.Plan(n.disk, n.imageItems(loaded), n.imageEdits(loaded))
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, s := range steps {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(failed, fmt.Errorf("cannot seal to the end: %w: do it again", context.Cause(ctx)))...)
+		}
+		if !dry {
+			if err := s.Do(n.disk); err != nil {
+				failed = append(failed, err)
+				continue
+			}
+		}
+		tell(s)
+	}
+	return errors.Join(failed...)
+}
+
+// sight looks at what tells whether this machine is a node at work.
+func (n *Node) sight(ctx context.Context) (image.Sight, error) {
+	s := image.Sight{Instance: n.id}
+	saved := agentdata.New(n.disk.Root())
+	for _, file := range []string{facts.AgentDB, facts.AgentJSON} {
+		state, err := saved.State(file)
+		switch {
+		case err == nil:
+			s.Saved = append(s.Saved, state)
+		case errors.Is(err, facts.ErrUnavailable):
+			return s, err
+		}
+	}
+	id, err := n.readIdentity(n.disk)
+	if err != nil {
+		return s, err
+	}
+	s.Identity = !id.At.IsZero()
+	if n.scratch() {
+		return s, nil // the ECS agent and the units of this host are not the image's
+	}
+	agent := introspection.New(introspection.Options{Dial: n.opts.Dial})
+	s.Registered, err = agent.ContainerInstance(ctx)
+	if err != nil && !errors.Is(err, facts.ErrUnavailable) && !errors.Is(err, facts.ErrAbsent) {
+		return s, err
+	}
+	s.Agent, err = n.hosts.manager.Unit(ctx, "ecs.service")
+	return s, err
+}
+
+// imageItems is the list, with the directory of node.config as it is configured.
+func (n *Node) imageItems(loaded *config.Loaded) []image.Item {
+	items := image.Items()
+	for i := range items {
+		if items[i].Path == config.Default().NodeConfig.Directory {
+			items[i].Path = loaded.Config.NodeConfig.Directory
+		}
+	}
+	return items
+}
+
+func (n *Node) imageEdits(loaded *config.Loaded) []image.Edit {
+	return []image.Edit{{
+		Path: loaded.Config.ECSConfig.Path, Do: ecsconfig.Without, Why: "the block of ecsnode names the cluster of this node",
+	}}
+}
+
+// CheckImage looks whether an image of this machine is fit for a first boot;
+// sealed is the last look, after the seal.
+func (n *Node) CheckImage(ctx context.Context, sealed bool) []image.Finding {
+	loaded := config.Load(n.disk, n.opts.Config)
+	q := image.Question{
+		Cluster: loaded.Config.Cluster.String(), Templates: templateFiles(loaded.Config),
+		Sealed: sealed, Items: n.imageItems(loaded), Edits: n.imageEdits(loaded),
+	}
+	for _, p := range loaded.Problems {
+		q.Config = append(q.Config, p.Error())
+	}
+	for _, s := range loaded.Settings() {
+		if s.Origin != "default" {
+			q.Settings = append(q.Settings, image.Setting{Path: s.Path, Value: s.Value, Origin: s.Origin})
+		}
+	}
+	q.Program, q.ProgramErr = n.machineOf("/usr/bin/ecsnode")
+	if q.ProgramErr == nil {
+		q.System, q.ProgramErr = n.machineOf("/usr/lib/systemd/systemd")
+	}
+	if n.scratch() {
+		q.UnitsOff = "--root is " + n.disk.Root()
+	} else {
+		q.Units = systemd.Verify(ctx, image.Units()...)
+	}
+	return image.Check(n.disk, q)
+}
+
+// machineOf returns which machine a program is for.
+func (n *Node) machineOf(name string) (elf.Machine, error) {
+	info, err := n.disk.Stat(name)
+	if err != nil {
+		return 0, err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+		return 0, fmt.Errorf("%s is no program: its mode is %v", name, info.Mode())
+	}
+	f, err := elf.Open(filepath.Join(n.disk.Root(), name))
+	if err != nil {
+		return 0, fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	defer f.Close()
+	return f.Machine, nil
+}
+
+// templateFiles are the files of the node that its configuration reads.
+func templateFiles(c config.Config) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(c.NodeConfig.Files)) {
+		if t := c.NodeConfig.Files[name].Template; t != "" {
+			names = append(names, t)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Files.Items)) {
+		if t := c.Files.Items[name].Template; t != "" {
+			names = append(names, path.Join(files.TemplateDir, t))
+		}
+		if s := c.Files.Items[name].Source; s != "" {
+			names = append(names, path.Join(files.SourceDir, s))
+		}
+	}
+	return names
+}
