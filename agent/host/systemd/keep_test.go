@@ -27,7 +27,7 @@ func TestAJobWhoseOutputIsKeptIsRunByThisProgram(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			n := start(t)
-			tc.cmd.Name, tc.cmd.Kept, tc.cmd.Grace, tc.cmd.MemoryMax = "upgrade", true, 10*time.Second, 64<<20
+			tc.cmd.Name, tc.cmd.Kept, tc.cmd.Grace, tc.cmd.MemoryMax = "packages", true, 10*time.Second, 64<<20
 			if err := n.RunJob(n.ctx, tc.cmd); err != nil {
 				t.Fatal(err)
 			}
@@ -37,7 +37,7 @@ func TestAJobWhoseOutputIsKeptIsRunByThisProgram(t *testing.T) {
 					got[p.Name] = fmt.Sprint(p.Value.Value())
 				}
 			})
-			want := fmt.Sprintf("[[%s [%s job --output %s %s] false]]", self, self, n.log("upgrade"), tc.argv)
+			want := fmt.Sprintf("[[%s [%s job --output %s %s] false]]", self, self, n.log("packages"), tc.argv)
 			if got["ExecStart"] != want {
 				t.Errorf("%s, want %s", got["ExecStart"], want)
 			}
@@ -56,17 +56,17 @@ func TestAJobWhoseOutputIsKeptIsRunByThisProgram(t *testing.T) {
 
 func TestAJobIsToldToEndAndNotWaitedFor(t *testing.T) {
 	n := start(t)
-	if err := n.EndJob(n.ctx, "upgrade"); err != nil {
+	if err := n.EndJob(n.ctx, "packages"); err != nil {
 		t.Errorf("one that is gone: %v", err)
 	}
 	n.told("StopUnit", jobUnit, "replace")
 	n.set(jobUnit, props{"ActiveState": "active", "SubState": "running"})
-	if err := n.EndJob(n.ctx, "upgrade"); err != nil {
+	if err := n.EndJob(n.ctx, "packages"); err != nil {
 		t.Fatal(err)
 	}
 	n.told("StopUnit", jobUnit, "replace")
 	n.with(func() { n.at["StopUnit"] = "org.freedesktop.DBus.Error.AccessDenied" })
-	if err := n.EndJob(n.ctx, "upgrade"); !errors.Is(err, facts.ErrRefused) || !strings.HasPrefix(err.Error(), "cannot end job upgrade: ") {
+	if err := n.EndJob(n.ctx, "packages"); !errors.Is(err, facts.ErrRefused) || !strings.HasPrefix(err.Error(), "cannot end job packages: ") {
 		t.Errorf("%v", err)
 	}
 }
