@@ -323,11 +323,12 @@ status_is() {
 	fi
 }
 
-# is_settled: another apply changes nothing, and there is nothing planned.
+# is_settled: another apply changes nothing, and nothing is planned.
 is_settled() {
 	local said
-	said=$(on ecsnode apply) && on ecsnode plan >/dev/null && ! grep -w changed <<<"$said" ||
-		fail "not settled: $said"$'\n'"$(on ecsnode plan)"
+	if ! said=$(on ecsnode apply) || grep -qw changed <<<"$said" || ! said+=$(on ecsnode plan); then
+		fail "$said"
+	fi
 }
 
 daemon() { on systemctl show ecsnode.service --property "$1" --value; }

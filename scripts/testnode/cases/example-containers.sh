@@ -22,12 +22,13 @@ UNIT
 put /usr/lib/sysusers.d/datadog.conf <<<'u dd-agent - "Datadog"'
 put /etc/datadog-agent/conf.d/README </dev/null # of the package
 sim POST apply '{secrets: [{name: datadog, value: "{\"api_key\": \"hunter2\"}"}],
-  parameters: [{name: /apps/billing/db-url, value: "https://db"}, {name: /apps/billing/token, type: SecureString, value: "hunter3 it''s"}]}'
+  parameters: [{name: /apps/billing/db-url, value: "https://db"}, {name: /apps/billing/token, type: SecureString, value: "hunter3 it'\''s"}]}'
 boot
 within 20 joined web
 
 docker_run -d --name noisy busybox sleep 1000
 [[ $(on docker inspect --format '{{json .HostConfig.LogConfig}}' noisy) == '{"Type":"json-file","Config":{"max-file":"3","max-size":"10m"}}' ]]
+# shellcheck disable=SC2016 # expanded in the container
 billing() { docker_run --rm --user 1000:10001 -v /etc/container_config/billing:/etc/billing:ro busybox sh -c '. /etc/billing/env && echo "$DB_URL $TOKEN"'; }
 [[ $(billing) == "https://db hunter3 it's" ]]
 
