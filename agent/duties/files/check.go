@@ -82,7 +82,7 @@ func (p *pass) check(name string, f File, whole []byte) error {
 	case err != nil:
 		return err
 	case state.State == facts.JobRunning:
-		p.soon(checkLook)
+		p.soon(max(checkLook, time.Since(c.at)/4)) // what takes long is not looked at all the time
 		return duty.WaitingFor("%s: its check", name)
 	}
 	p.drop(name)

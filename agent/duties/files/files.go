@@ -57,6 +57,7 @@ type Duty struct {
 	kept   []byte
 	checks map[string]*check
 	parsed map[string]parsed // templates, by the name of their file
+	tries  duty.Attempts     // at restarting units
 	swept  bool
 	tidied bool
 }
@@ -78,6 +79,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 			return duty.Outcome{}, err
 		}
 		d.ledger, d.loaded = l, true
+		d.tries.Retry = duty.Retry{Min: 5 * time.Second, Max: 5 * time.Minute}
 	}
 	p := &pass{Duty: d, ctx: ctx, config: c, failed: map[string]bool{}, secret: map[string]bool{}}
 	instance, _ := d.Instance.Get()
