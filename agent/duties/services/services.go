@@ -126,6 +126,9 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 			return duty.Outcome{}, err
 		}
 		out.Changed = true
+		for _, name := range names {
+			d.tries.Forget(name) // it may be another unit by now
+		}
 	}
 	for _, name := range names {
 		changed, err := d.unit(ctx, name, c.Units[name])
