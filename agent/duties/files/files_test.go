@@ -404,6 +404,25 @@ func TestACheckThatSaysNoKeepsTheOldFile(t *testing.T) {
 	})
 }
 
+func TestAnotherCheckIsAskedAtOnce(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		r.systemd.says = func(c facts.Command) facts.Job {
+			if c.Argv[0] == "/bin/wrong" {
+				return facts.Job{State: facts.JobEnded, Result: "timeout"}
+			}
+			return facts.Job{State: facts.JobEnded, Result: "success"}
+		}
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("x"), Check: []string{"/bin/wrong", "{}"}}})
+		_ = r.pass()
+		if err := r.pass(); err == nil || !strings.Contains(err.Error(), "its check says no (timeout)") {
+			t.Fatal(err)
+		}
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("x"), Check: []string{"/bin/right", "{}"}}})
+		r.settle()
+		r.want(`"x"`)
+	})
+}
+
 func TestWhatCannotBeMadeKeepsNothingElse(t *testing.T) {
 	onNode(t, func(t *testing.T, r *rig) {
 		if err := os.Mkdir(filepath.Join(r.root, "/etc/app/taken"), 0o755); err != nil {

@@ -13,10 +13,11 @@ YAML
 boot
 within 20 joined web
 on mkdir /etc/ro
+on mount -t tmpfs ro /etc/ro
 for file in ro/a fixed checked; do
-	write "/etc/$file" <<<before
+	on sh -c "echo before >/etc/$file"
 done
-on mount --bind -o ro /etc/ro /etc/ro
+on mount -o remount,ro /etc/ro
 on chattr +i /etc/fixed
 write /etc/systemd/system/fails.service <<<$'[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c "grep -q good /etc/fails.conf && systemd-notify --ready && exec sleep 10000"'
 write /etc/systemd/system/flaps.service <<<$'[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=1\nExecStart=/bin/sh -c "grep -q good /etc/flaps.conf && exec sleep 10000"'
@@ -54,7 +55,7 @@ before_check=$(restarts)
 within 45 status_is 1 "cannot change /etc/checked: its check says no (timeout)"
 crashed $((before_check + 5)) # nobody but systemd restarted it
 
-on umount /etc/ro
+on mount -o remount,rw /etc/ro
 on chattr -i /etc/fixed
 items good /bin/true root
 within 90 status_is 0 "all well"
