@@ -1,12 +1,11 @@
 # shellcheck shell=bash
 # Name:     templates/examples: docker-log-rotation, app-files, datadog-host
 # Node:     one that has the three examples before it boots, and a stand-in for the Datadog agent
-# Happens:  it boots; a parameter changes
+# Happens:  it boots; a file changes under containers that have mounted it, and its directory
 # Must be:  containers log within bounds and read their files; the agent reads its key; nobody else sees it
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
-parameters: {refresh: 1m}
 YAML
 for name in docker-log-rotation app-files datadog-host; do
 	example "$name"
@@ -28,14 +27,24 @@ within 20 joined web
 
 docker_run -d --name noisy busybox sleep 1000
 [[ $(on docker inspect --format '{{json .HostConfig.LogConfig}}' noisy) == '{"Type":"json-file","Config":{"max-file":"3","max-size":"10m"}}' ]]
+etc=/etc/container_config
 # shellcheck disable=SC2016 # expanded in the container
-billing() { docker_run --rm --user 1000:10001 -v /etc/container_config/billing:/etc/billing:ro busybox sh -c '. /etc/billing/env && echo "$DB_URL $TOKEN"'; }
-[[ $(billing) == "https://db hunter3 it's" ]]
+says='. /env/env && echo "$DB_URL $TOKEN"'
+[[ $(docker_run --rm --user 1000:10001 -v "$etc/billing:/env:ro" busybox sh -c "$says") == "https://db hunter3 it's" ]]
+not docker_run --rm --user 1000:1000 -v "$etc:/etc/config:ro" busybox cat /etc/config/billing/env
+docker_run --rm --user 0 -v "$etc:/etc/config:ro" busybox cat /etc/config/billing/env >/dev/null # as the README says
 
 within 20 on grep -q 'api_key: "hunter2"' /run/datadog/seen
 [[ $(on stat -c '%U %G %a' /etc/datadog-agent/datadog.yaml) == "dd-agent dd-agent 640" ]]
 on grep -qw docker /run/datadog/groups
 within 10 status_is 0 "all well"
 is_settled
-shown() { on ecsnode plan && on ecsnode status --json && on journalctl --no-pager && on docker inspect noisy && cat "$work/$node/sim.calls"; }
-not grep -F hunter < <(shown)
+on sh -c 'ecsnode plan; ecsnode status --json; journalctl --no-pager; docker inspect noisy' >"$work/$node/shown"
+grep -q datadog-agent "$work/$node/shown"
+not grep -F hunter "$work/$node/shown"
+
+docker_run -d --name by-directory -v "$etc/billing:/env:ro" busybox sleep 1000
+docker_run -d --name by-file -v "$etc/billing/env:/env/env:ro" busybox sleep 1000
+write /etc/ecsnode/conf.d/50-billing.yaml <<<"files: {items: {$etc/billing/env: {content: 'DB_URL=new'}}}"
+within 20 on docker exec by-directory grep -qx DB_URL=new /env/env
+not on docker exec by-file grep -qx DB_URL=new /env/env
