@@ -1,13 +1,21 @@
 package duty
 
-import "time"
+import (
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/cell"
+)
 
 // Attempts paces what a duty tries again and again, each thing by its name:
 // passes come at least as often as the duty's schedule says, which is too often
 // for what fails for good. The zero value with a Retry is ready for use.
 type Attempts struct {
 	Retry Retry
+	// Asked changes when somebody asks for a pass, and waits for it: then nothing
+	// is too early. Nil: nobody does.
+	Asked cell.Reader[string]
 
+	asked  string
 	failed map[string]attempt
 }
 
@@ -30,6 +38,11 @@ func (a *Attempts) Failed(name string, err error) error {
 // Early returns why it failed the last time if it is too early to try again, and
 // nil otherwise.
 func (a *Attempts) Early(name string) error {
+	if a.Asked != nil {
+		if asked, _ := a.Asked.Get(); asked != a.asked {
+			a.asked, a.failed = asked, nil
+		}
+	}
 	if last := a.failed[name]; time.Now().Before(last.due) {
 		return last.err
 	}

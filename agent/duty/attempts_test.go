@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duty"
 )
 
@@ -29,6 +30,19 @@ func TestWhatFailsForGoodIsTriedLessAndLessOften(t *testing.T) {
 		}
 		if a.Early("b") != nil {
 			t.Error("another thing waits for it")
+		}
+		asked := cell.Comparable[string]()
+		a.Asked = asked
+		if a.Early("a") != why {
+			t.Error("nobody has asked")
+		}
+		asked.Set("1")
+		if a.Early("a") != nil {
+			t.Error("it is too early for somebody who waits")
+		}
+		_ = a.Failed("a", why)
+		if a.Early("a") != why {
+			t.Error("who has asked once is not answered for ever")
 		}
 		a.Forget("a")
 		if a.Early("a") != nil {

@@ -99,6 +99,7 @@ type Duty struct {
 	Manager Manager
 	// Packages are those that units may belong to.
 	Packages cell.Reader[facts.Packages]
+	Asked    cell.Reader[string] // changes when somebody asks for a pass
 
 	started map[string]time.Time // by this duty, and not known to stay up since
 	tries   duty.Attempts        // at starting units
@@ -231,13 +232,14 @@ const (
 // start starts a unit that is down. One that went down again soon after it was
 // started is started at once, the next time later and later.
 func (d *Duty) start(ctx context.Context, u facts.Unit) (started bool, err error) {
+	if d.started == nil {
+		d.started = map[string]time.Time{}
+		d.tries = duty.Attempts{Retry: duty.Retry{Min: 5 * time.Second, Max: 5 * time.Minute}, Asked: d.Asked}
+	}
 	if err := d.tries.Early(u.Name); err != nil {
 		return false, err
 	}
 	_, again := d.started[u.Name]
-	if d.started == nil {
-		d.started, d.tries.Retry = map[string]time.Time{}, duty.Retry{Min: 5 * time.Second, Max: 5 * time.Minute}
-	}
 	d.started[u.Name] = time.Now()
 	if err := d.Manager.Start(ctx, u.Name); err != nil {
 		return false, d.tries.Failed(u.Name, fmt.Errorf("%w: see journalctl -u %s", err, u.Name))
