@@ -414,7 +414,7 @@ func TestAnotherCheckIsAskedAtOnce(t *testing.T) {
 		}
 		r.items(map[string]files.File{"/etc/app/a": {Content: text("x"), Check: []string{"/bin/wrong", "{}"}}})
 		_ = r.pass()
-		if err := r.pass(); err == nil || !strings.Contains(err.Error(), "its check says no (timeout)") {
+		if err := r.pass(); err == nil || !strings.Contains(err.Error(), "its check says no: no end within the time") {
 			t.Fatal(err)
 		}
 		r.items(map[string]files.File{"/etc/app/a": {Content: text("x"), Check: []string{"/bin/right", "{}"}}})
