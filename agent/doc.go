@@ -145,6 +145,13 @@ Packages are removed by a replay of just these removals, never by "dnf remove",
 and never in one transaction with an installation: in dnf 4.14 both would take
 along whatever stands in the way (measured; see duties/packages).
 
+# What fails again and again
+
+A pass that fails is made again at the pace of its entry, its schedule at the
+latest. What costs others something each time it is tried (a unit that does not
+stay up, a service that throttles) is paced by name with duty.Attempts beside
+that, and tried at once when somebody asks for a pass.
+
 # Absent, unavailable, refused
 
 The three are different everywhere (facts.ErrAbsent and its siblings). A tag is

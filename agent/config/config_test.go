@@ -60,33 +60,60 @@ func TestBrokenFiles(t *testing.T) {
 	}
 }
 
+// TestTheExamplesAreWell also says that each is in the README.
 func TestTheExamplesAreWell(t *testing.T) {
-	names, err := filepath.Glob("../../templates/examples/*.yaml")
-	if err != nil || len(names) == 0 {
-		t.Fatalf("%d files, %v", len(names), err)
+	const dir, main = "../../templates/examples/", "ecsnode.yaml"
+	var names []string
+	for _, pattern := range []string{"*.yaml", "conf.d/*.yaml"} {
+		found, err := filepath.Glob(dir + pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
+		}
+		names = append(names, found...)
 	}
-	for _, name := range names {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(name string) string {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := config.Merge([]strict.Layer{{Name: name, Data: data}})
-		if len(l.Problems) > 0 || !l.Config.Guard.Enabled {
-			t.Errorf("%s: guard %v, %v", name, l.Config.Guard.Enabled, l.Problems)
+		return string(data)
+	}
+	check := func(what string, files map[string]string) *config.Loaded {
+		disk := node(t, files)
+		l := config.Load(disk, "/etc/ecsnode/"+main)
+		if problems := append(l.Problems, l.CheckTemplates(disk)...); len(problems) > 0 {
+			t.Errorf("%s: %v", what, problems)
 		}
-		parts, err := filepath.Glob("../../templates/examples/conf.d/*.yaml")
-		if err != nil || len(parts) == 0 {
-			t.Fatalf("%d files, %v", len(parts), err)
+		return l
+	}
+	all := map[string]string{}
+	for _, name := range names {
+		base, data := filepath.Base(name), read(name)
+		if !strings.Contains(string(readme), "| `"+strings.TrimPrefix(name, dir)+"` |") {
+			t.Errorf("the README does not name %s", base)
 		}
-		for _, part := range parts {
-			more, err := os.ReadFile(part)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if l := config.Merge([]strict.Layer{{Name: name, Data: data}, {Name: part, Data: more}}); len(l.Problems) > 0 {
-				t.Errorf("%s: %v", part, l.Problems)
-			}
+		place := "/etc/ecsnode/conf.d/30-" + base
+		if base == main {
+			place = "/etc/ecsnode/" + main
 		}
+		l := check(base, map[string]string{place: data})
+		if base == main && !l.Config.Guard.Enabled {
+			t.Error("the guard is off")
+		}
+		all[place] = data
+	}
+	l := check("all together", all)
+	for _, unit := range []string{"rsyslog.service", "chronyd.service", "datadog-agent.service"} {
+		if l.Config.Services.Units[unit].State == "" {
+			t.Errorf("all together: %s is lost", unit)
+		}
+	}
+	if len(l.Config.Files.Items) < 6 || len(l.Config.DaemonJSON.Settings) < 3 {
+		t.Errorf("all together: %v", l.Config.Files.Items)
 	}
 }
 

@@ -21,7 +21,7 @@ func (n *Node) configured(p phase, disk fsx.FS, out outside) []duty.Entry {
 	sec, min := time.Second, time.Minute
 	list := &files.Duty{
 		FS: disk, ID: n.id, Config: n.filesConfig(), Instance: n.instance, Cluster: n.cluster, Whole: n.wholeConfig(),
-		Packages: n.packages, Manager: out.manager, Inputs: n.fileInputs, Now: p != serving, Dry: out.dry || n.scratch(),
+		Packages: n.packages, Manager: out.manager, Inputs: n.fileInputs, Asked: n.passAsked, Now: p != serving, Dry: out.dry || n.scratch(),
 		Supply: n.supply("files", disk),
 	}
 	items := duty.Entry{
@@ -42,7 +42,7 @@ func (n *Node) configured(p phase, disk fsx.FS, out outside) []duty.Entry {
 		},
 		items,
 		{
-			Duty: &services.Duty{Config: n.servicesConfig(), Manager: out.manager, Packages: n.packages},
+			Duty: &services.Duty{Config: n.servicesConfig(), Manager: out.manager, Packages: n.packages, Asked: n.passAsked},
 			When: when.Every(min), On: []cell.Waker{n.config, n.packages}, Timeout: 3 * min, Retry: duty.Retry{Min: 5 * sec, Max: 5 * min}, Changes: true,
 		},
 	}

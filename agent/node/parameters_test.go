@@ -169,3 +169,68 @@ func TestParametersOutOfReach(t *testing.T) {
 		stop()
 	})
 }
+
+// theParameter is of the simulator's account.
+const theParameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/prod/url"
+
+func TestAParameterThatIsDeniedNamesWhatIsMissingAndCostsNothingElse(t *testing.T) {
+	inAskingNode(t, func(t *testing.T, r *rig) {
+		stop := r.daemon()
+		r.pass(10 * time.Second)
+		if err := r.world.SetParameter(sim.Parameter{Name: "/prod/url", Value: "https://new.example"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.world.SetParameter(sim.Parameter{Name: "/app/port", Value: "9090"}); err != nil {
+			t.Fatal(err)
+		}
+		r.world.Deny("ssm:GetParameters on " + theParameter)
+		r.pass(time.Hour)
+		rec := r.state("parameters")
+		for _, says := range []string{"ssm:GetParameters on " + theParameter, "stays in use"} {
+			if rec.State != duty.Failing || !strings.Contains(rec.Err, says) {
+				t.Errorf("it does not say %q: %+v", says, rec)
+			}
+		}
+		r.want(nodeConfig, "URL='https://prod.example'") // as before
+		r.want(appEnv, "PORT=9090\n")                    // unrelated
+		if rec := r.state("nodeconfig"); rec.State != duty.OK {
+			t.Errorf("%+v", rec)
+		}
+		r.world.Allow("ssm:GetParameters on " + theParameter)
+		r.pass(time.Hour)
+		r.want(nodeConfig, "URL='https://new.example'")
+		if rec := r.state("parameters"); rec.State != duty.OK {
+			t.Errorf("%+v", rec)
+		}
+		stop()
+	})
+}
+
+func TestParametersOutliveThrottling(t *testing.T) {
+	inAskingNode(t, func(t *testing.T, r *rig) {
+		stop := r.daemon()
+		r.pass(10 * time.Second)
+		if err := r.world.SetParameter(sim.Parameter{Name: "/prod/url", Value: "https://new.example"}); err != nil {
+			t.Fatal(err)
+		}
+		r.world.SetFault("ssm", sim.Fault{Kind: sim.FaultThrottle})
+		calls := r.world.Count("ssm")
+		r.pass(time.Hour)
+		if rec := r.state("parameters"); rec.State != duty.Failing || !strings.Contains(rec.Err, "stays in use") {
+			t.Errorf("%+v", rec)
+		}
+		r.want(nodeConfig, "URL='https://prod.example'")
+		// Two operations, each every five minutes and at first more often, and the SDK
+		// tries up to three times.
+		if n := r.world.Count("ssm") - calls; n > 2*3*(60/5+8) {
+			t.Errorf("%d calls of SSM in an hour of throttling", n)
+		}
+		r.world.ClearFaults()
+		r.pass(30 * time.Minute)
+		r.want(nodeConfig, "URL='https://new.example'")
+		if rec := r.state("parameters"); rec.State != duty.OK {
+			t.Errorf("%+v", rec)
+		}
+		stop()
+	})
+}

@@ -17,6 +17,7 @@ readonly packages=(
 	docker.io iptables iproute2 ca-certificates
 	e2fsprogs xfsprogs util-linux mount procps curl busybox-static
 	dnf rpm createrepo-c
+	rsyslog chrony # of templates/examples; they run where a case enables them
 )
 # Nodes share the kernel of their host: what would set it up, wait for its
 # hardware or look for work at odd times has no place in them.
@@ -57,6 +58,7 @@ build_debian() {
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
 		'' "$1" "${sources[@]}" >&2
 	chroot "$1" systemctl --quiet mask "${masked[@]}"
+	chroot "$1" systemctl --quiet disable rsyslog.service chrony.service
 	chroot "$1" systemctl --quiet set-default multi-user.target
 	rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
 	: >"$1/etc/resolv.conf"

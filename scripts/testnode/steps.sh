@@ -87,6 +87,7 @@ use() {
 
 put() { "$testnode/node.sh" put "$node" "$1"; }   # before its first boot: standard input becomes that file
 user_data() { "$testnode/node.sh" user-data "$node"; } # standard input is the script that cloud-init runs
+example() { "${2:-put}" "/etc/ecsnode/conf.d/30-$1.yaml" <"$testnode/../../templates/examples/$1.yaml"; } # example chrony [write]
 write() { on install -D -m 644 /dev/stdin "$1"; } # standard input becomes that file of a node that is on
 on() { "$testnode/node.sh" exec "$node" "$@"; }   # run a command on it, in its directory /
 attach() { "$testnode/node.sh" attach "$node" "$@"; } # attach xvdcz 64M
@@ -319,6 +320,14 @@ status_is() {
 	if ((got != want)); then
 		printf 'status ended with %d, not %d:\n%s\n' "$got" "$want" "$text" >&2
 		return 1
+	fi
+}
+
+# is_settled: another apply changes nothing, and nothing is planned.
+is_settled() {
+	local said
+	if ! said=$(on ecsnode apply) || grep -qw changed <<<"$said" || ! said+=$(on ecsnode plan); then
+		fail "$said"
 	fi
 }
 

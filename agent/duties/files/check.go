@@ -45,7 +45,7 @@ func (p *pass) check(name string, f File, whole []byte) error {
 	if p.checks == nil {
 		p.checks = map[string]*check{}
 	}
-	sum := hash([]byte(name + "\x00" + string(whole)))
+	sum := hash([]byte(name + "\x00" + strings.Join(f.Check, "\x00") + "\x00" + string(whole)))
 	job := "check-" + sum[:16]
 	staged := path.Join(stagedDir, sum[:16]+"-"+path.Base(name))
 	c := p.checks[name]
@@ -82,7 +82,7 @@ func (p *pass) check(name string, f File, whole []byte) error {
 	case err != nil:
 		return err
 	case state.State == facts.JobRunning:
-		p.soon(checkLook)
+		p.soon(max(checkLook, time.Since(c.at)/4)) // what takes long is not looked at all the time
 		return duty.WaitingFor("%s: its check", name)
 	}
 	p.drop(name)

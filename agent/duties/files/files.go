@@ -49,14 +49,16 @@ type Duty struct {
 	// These are restarted by others.
 	Inputs *cell.Cell[facts.Inputs]
 	Supply render.Supply
-	Now    bool // restarts are not spread: the node boots, or somebody waits
-	Dry    bool // no check is run
+	Asked  cell.Reader[string] // changes when somebody asks for a pass
+	Now    bool                // restarts are not spread: the node boots, or somebody waits
+	Dry    bool                // no check is run
 
 	loaded bool
 	ledger ledger
 	kept   []byte
 	checks map[string]*check
 	parsed map[string]parsed // templates, by the name of their file
+	tries  duty.Attempts     // at restarting units
 	swept  bool
 	tidied bool
 }
@@ -78,6 +80,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 			return duty.Outcome{}, err
 		}
 		d.ledger, d.loaded = l, true
+		d.tries = duty.Attempts{Retry: duty.Retry{Min: 5 * time.Second, Max: 5 * time.Minute}, Asked: d.Asked}
 	}
 	p := &pass{Duty: d, ctx: ctx, config: c, failed: map[string]bool{}, secret: map[string]bool{}}
 	instance, _ := d.Instance.Get()

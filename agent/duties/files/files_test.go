@@ -404,6 +404,25 @@ func TestACheckThatSaysNoKeepsTheOldFile(t *testing.T) {
 	})
 }
 
+func TestAnotherCheckIsAskedAtOnce(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		r.systemd.says = func(c facts.Command) facts.Job {
+			if c.Argv[0] == "/bin/wrong" {
+				return facts.Job{State: facts.JobEnded, Result: "timeout"}
+			}
+			return facts.Job{State: facts.JobEnded, Result: "success"}
+		}
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("x"), Check: []string{"/bin/wrong", "{}"}}})
+		_ = r.pass()
+		if err := r.pass(); err == nil || !strings.Contains(err.Error(), "its check says no: no end within the time") {
+			t.Fatal(err)
+		}
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("x"), Check: []string{"/bin/right", "{}"}}})
+		r.settle()
+		r.want(`"x"`)
+	})
+}
+
 func TestWhatCannotBeMadeKeepsNothingElse(t *testing.T) {
 	onNode(t, func(t *testing.T, r *rig) {
 		if err := os.Mkdir(filepath.Join(r.root, "/etc/app/taken"), 0o755); err != nil {
@@ -664,8 +683,10 @@ func TestAUnitThatDoesNotComeUpAgainIsTriedUntilItDoes(t *testing.T) {
 		r.items(map[string]files.File{"/etc/app/a": {Content: text("1"), Restart: []string{"rsyslog.service"}}})
 		r.systemd.err = errors.New("the job ended with failed")
 		for range 3 {
-			if err := r.pass(); err == nil {
-				t.Error("it is not told")
+			for range 2 { // the second time it is too early, and told all the same
+				if err := r.pass(); err == nil || !strings.Contains(err.Error(), "the job ended with failed") {
+					t.Errorf("it is not told: %v", err)
+				}
 			}
 			r.systemd.units["rsyslog.service"] = facts.Unit{Load: "loaded", Active: "failed"}
 			r.restart()
@@ -675,6 +696,61 @@ func TestAUnitThatDoesNotComeUpAgainIsTriedUntilItDoes(t *testing.T) {
 		r.settle()
 		if u := r.systemd.units["rsyslog.service"]; !u.Running() || r.systemd.restarts["rsyslog.service"] != 4 {
 			t.Errorf("%+v after %d restarts", u, r.systemd.restarts["rsyslog.service"])
+		}
+	})
+}
+
+// A unit of Type=simple is up as soon as its process is there.
+func TestAUnitThatGoesDownAfterItsRestartIsStartedAgainLessAndLessOften(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		const unit = "app.service"
+		r.systemd.runs(unit)
+		time.Sleep(time.Minute)
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("1"), Restart: []string{unit}}})
+		if err := r.pass(); err != nil || r.out.Again <= 0 || r.out.Again > 10*time.Second {
+			t.Fatalf("%v, %+v", err, r.out)
+		}
+		told := 0
+		for range 24 * 60 * 6 { // a pass each 10 s, for a day
+			r.systemd.units[unit] = facts.Unit{Load: "loaded", Active: "failed", Result: "exit-code", Started: time.Now()}
+			time.Sleep(10 * time.Second)
+			if err := r.pass(); err != nil && strings.Contains(err.Error(), "app.service does not stay up with its files (exit-code)") {
+				told++
+			}
+		}
+		if n := r.systemd.restarts[unit]; n < 24*60/5 || n > 24*60/5*3/2 || told < 24*60*6-n {
+			t.Errorf("%d restarts in a day, told %d times", n, told)
+		}
+		was := r.systemd.restarts[unit]
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("mended"), Restart: []string{unit}}})
+		r.settle()
+		time.Sleep(time.Minute)
+		r.settle()
+		if n := r.systemd.restarts[unit]; n != was+1 {
+			t.Errorf("%d restarts for another text", n-was)
+		}
+		r.systemd.units[unit] = facts.Unit{Load: "loaded", Active: "failed"} // for another reason
+		r.settle()
+		if n := r.systemd.restarts[unit]; n != was+1 {
+			t.Error("files started a unit that had run with them")
+		}
+	})
+}
+
+func TestAUnitInACrashLoopIsLeftToSystemdAndTold(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		const unit = "app.service"
+		r.systemd.units[unit] = facts.Unit{Load: "loaded", Active: "activating", Sub: "auto-restart", Result: "exit-code", Started: time.Now()}
+		time.Sleep(time.Minute)
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("1"), Restart: []string{unit}}})
+		r.settle()
+		if len(r.out.Warnings) != 1 || !strings.Contains(r.out.Warnings[0], "app.service does not stay up (exit-code)") || r.out.Again != 0 || len(r.systemd.restarts) != 0 {
+			t.Errorf("%+v, restarts %v", r.out, r.systemd.restarts)
+		}
+		r.systemd.runs(unit)
+		r.settle()
+		if len(r.out.Warnings) != 0 || len(r.systemd.restarts) != 0 {
+			t.Errorf("%+v, restarts %v", r.out, r.systemd.restarts)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,18 +80,24 @@ func (p *pass) restart(unit string, at time.Time) error {
 		return err
 	}
 	asked, open := p.ledger.Asked[unit]
+	if at.After(asked) {
+		p.tries.Forget(unit)
+	}
 	switch {
+	case u.Sub == "auto-restart": // systemd starts it again, then with its files
+		return p.crashes(u, open)
 	case u.Queued || u.Active == "activating" || u.Active == "deactivating":
 		p.soon(time.Second)
 		return nil
-	case u.Running() && (!u.Started.Before(at) || open && !u.Started.Before(asked)):
+	case u.Running() && (!u.Started.Before(at) || open && !u.Started.Before(asked)), // it has them
+		!u.Exists(), !u.Running() && !open: // it reads them when it starts
 		delete(p.ledger.Owed, unit)
 		delete(p.ledger.Asked, unit)
+		p.tries.Forget(unit)
 		return nil
-	case !u.Exists(), !u.Running() && !open: // it reads them when it starts
-		delete(p.ledger.Owed, unit)
-		delete(p.ledger.Asked, unit)
-		return nil
+	}
+	if err := p.tries.Early(unit); err != nil && !p.Now {
+		return err
 	}
 	if wait := p.later(unit, at); wait > 0 {
 		p.warnings = append(p.warnings, fmt.Sprintf("%s runs with older files: it is restarted in %v", unit, wait.Round(time.Second)))
@@ -107,13 +114,34 @@ func (p *pass) restart(unit string, at time.Time) error {
 		}
 	}
 	if err := p.Manager.Restart(p.ctx, unit); err != nil {
-		return fmt.Errorf("%s runs with older files, or is down: %w", unit, err)
+		return p.tries.Failed(unit, fmt.Errorf("%s runs with older files, or is down: %w: see journalctl -u %s", unit, err, unit))
 	}
 	p.changed = true
-	delete(p.ledger.Owed, unit)
-	delete(p.ledger.Asked, unit)
+	p.soon(stays) // up, a later pass sees
+	if open && !u.Running() {
+		_ = p.tries.Failed(unit, fmt.Errorf("%s does not stay up with its files (%s): see journalctl -u %s", unit, u.Result, unit))
+	}
 	return nil
 }
+
+// crashes tells of a unit in a crash loop, which is not for files to end.
+func (p *pass) crashes(u facts.Unit, open bool) error {
+	if u.NeedReload {
+		if err := p.Manager.ReloadUnits(p.ctx); err != nil {
+			return err
+		}
+	}
+	why := fmt.Sprintf("%s does not stay up (%s): see journalctl -u %s", u.Name, u.Result, u.Name)
+	if open { // since it was restarted for its files
+		return errors.New(why)
+	}
+	p.warnings = append(p.warnings, why)
+	return nil
+}
+
+// stays is when a unit that was restarted is looked at again: for systemd most
+// units are up as soon as their process is there.
+const stays = 2 * time.Second
 
 // later is how long this node waits until it restarts a unit for what came to be
 // at a time.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,11 +27,18 @@ type aws struct {
 	fails      map[string]error // by name
 	down       error
 	hangs      bool
+	asking     sync.Mutex // both stores are asked at the same time
 	asked      []string
 }
 
-func (a *aws) one(name string, of map[string]facts.Parameter) (facts.Parameter, error) {
+func (a *aws) ask(name string) {
+	a.asking.Lock()
+	defer a.asking.Unlock()
 	a.asked = append(a.asked, name)
+}
+
+func (a *aws) one(name string, of map[string]facts.Parameter) (facts.Parameter, error) {
+	a.ask(name)
 	if err := errors.Join(a.down, a.fails[name]); err != nil {
 		return facts.Parameter{}, err
 	}
@@ -54,7 +62,7 @@ func (a *aws) Parameters(ctx context.Context, _ string, names []string) map[stri
 }
 
 func (a *aws) Tree(_ context.Context, _, path string) (map[string]facts.Parameter, error) {
-	a.asked = append(a.asked, path)
+	a.ask(path)
 	tree := map[string]facts.Parameter{}
 	for name, p := range a.parameters {
 		if strings.HasPrefix(name, path) {

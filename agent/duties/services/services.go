@@ -3,6 +3,7 @@
 package services
 
 import (
+	"cmp"
 	"context"
 	"encoding"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duty"
@@ -97,6 +99,10 @@ type Duty struct {
 	Manager Manager
 	// Packages are those that units may belong to.
 	Packages cell.Reader[facts.Packages]
+	Asked    cell.Reader[string] // changes when somebody asks for a pass
+
+	started map[string]time.Time // by this duty, and not known to stay up since
+	tries   duty.Attempts        // at starting units
 }
 
 // Name implements duty.Duty.
@@ -121,11 +127,17 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 			return duty.Outcome{}, err
 		}
 		out.Changed = true
+		for _, name := range names {
+			d.tries.Forget(name) // it may be another unit by now
+		}
 	}
 	for _, name := range names {
 		changed, err := d.unit(ctx, name, c.Units[name])
 		out.Changed = out.Changed || changed
 		errs = append(errs, err)
+	}
+	if out.Changed {
+		out.Again = lookAgain
 	}
 	return out, errors.Join(errs...)
 }
@@ -176,8 +188,16 @@ func (d *Duty) unit(ctx context.Context, name string, want Unit) (changed bool, 
 		changed = true
 	}
 	switch {
-	case want.State == Started && !u.Running() && !u.Queued && u.Active != "activating":
-		return true, d.Manager.Start(ctx, name)
+	case want.State == Started && u.Sub == "auto-restart":
+		return changed, doesNotStay(u) // systemd starts it again
+	case want.State == Started && u.Running():
+		if time.Since(d.started[name]) >= stays {
+			delete(d.started, name)
+			d.tries.Forget(name)
+		}
+	case want.State == Started && !u.Queued && u.Active != "activating":
+		started, err := d.start(ctx, u)
+		return changed || started, err
 	case want.State == Stopped && (u.Running() || u.Active == "activating"):
 		return true, d.Manager.Stop(ctx, name)
 	}
@@ -200,6 +220,38 @@ func (d *Duty) pending() string {
 		return ""
 	}
 	return strings.Join(names, ", ") + " is not installed yet"
+}
+
+// For systemd most units are up as soon as their process is there. Whether they
+// are is looked at soon after, and taken for good after stays.
+const (
+	lookAgain = 2 * time.Second
+	stays     = time.Minute
+)
+
+// start starts a unit that is down. One that went down again soon after it was
+// started is started at once, the next time later and later.
+func (d *Duty) start(ctx context.Context, u facts.Unit) (started bool, err error) {
+	if d.started == nil {
+		d.started = map[string]time.Time{}
+		d.tries = duty.Attempts{Retry: duty.Retry{Min: 5 * time.Second, Max: 5 * time.Minute}, Asked: d.Asked}
+	}
+	if err := d.tries.Early(u.Name); err != nil {
+		return false, err
+	}
+	_, again := d.started[u.Name]
+	d.started[u.Name] = time.Now()
+	if err := d.Manager.Start(ctx, u.Name); err != nil {
+		return false, d.tries.Failed(u.Name, fmt.Errorf("%w: see journalctl -u %s", err, u.Name))
+	}
+	if again {
+		_ = d.tries.Failed(u.Name, doesNotStay(u))
+	}
+	return true, nil
+}
+
+func doesNotStay(u facts.Unit) error {
+	return fmt.Errorf("%s does not stay up (%s): see journalctl -u %s", u.Name, cmp.Or(u.Result, u.Active), u.Name)
 }
 
 func enabled(u facts.Unit) bool { return strings.HasPrefix(u.Enabled, "enabled") }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duties/services"
@@ -32,6 +34,7 @@ func (s *systemd) Unit(_ context.Context, name string) (facts.Unit, error) {
 	if !is {
 		u.Load = "not-found"
 	}
+	u.Name = name
 	return u, nil
 }
 
@@ -127,6 +130,50 @@ func TestAUnitThatDoesNotStartKeepsNoOther(t *testing.T) {
 	_, err := (&services.Duty{Config: config, Manager: s, Packages: installed}).Reconcile(t.Context())
 	if err == nil || !slices.Contains(s.calls, "stop b.service") {
 		t.Errorf("%v %q", err, s.calls)
+	}
+}
+
+func TestAUnitThatDoesNotStayUpIsStartedLessAndLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const unit = "a.service"
+		failed := facts.Unit{Load: "loaded", Active: "failed", Result: "start-limit-hit"}
+		s := &systemd{units: map[string]facts.Unit{unit: failed}}
+		config := cell.New(func(a, b services.Config) bool { return false })
+		config.Set(services.Config{Units: map[string]services.Unit{unit: {State: services.Started}}})
+		d := &services.Duty{Config: config, Manager: s}
+		told := 0
+		for range 24 * 60 * 6 { // a pass each 10 s, for a day
+			s.units[unit] = failed
+			if _, err := d.Reconcile(t.Context()); err != nil && strings.Contains(err.Error(), "a.service does not stay up (start-limit-hit)") {
+				told++
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if n := len(s.calls); n < 24*60/5 || n > 24*60/5*3/2 || told < 24*60*6-n {
+			t.Errorf("%d starts in a day, told %d times", n, told)
+		}
+		time.Sleep(time.Hour)
+		for range 2 { // up, and still up later
+			s.units[unit] = facts.Unit{Load: "loaded", Active: "active"}
+			if out, err := d.Reconcile(t.Context()); err != nil || out.Changed {
+				t.Errorf("%v, %+v", err, out)
+			}
+			time.Sleep(time.Hour)
+		}
+		s.units[unit] = facts.Unit{Load: "loaded", Active: "inactive"} // by hand
+		if out, err := d.Reconcile(t.Context()); err != nil || !out.Changed {
+			t.Errorf("one that was up for long is not started at once: %v, %+v", err, out)
+		}
+	})
+}
+
+func TestACrashLoopIsLeftToSystemdAndTold(t *testing.T) {
+	s := &systemd{units: map[string]facts.Unit{"a.service": {Load: "loaded", Active: "activating", Sub: "auto-restart", Result: "exit-code"}}}
+	config := cell.New(func(a, b services.Config) bool { return false })
+	config.Set(services.Config{Units: map[string]services.Unit{"a.service": {State: services.Started}}})
+	out, err := (&services.Duty{Config: config, Manager: s}).Reconcile(t.Context())
+	if err == nil || out.Changed || len(s.calls) != 0 || !strings.Contains(err.Error(), "a.service does not stay up (exit-code)") {
+		t.Errorf("%v, %+v, %q", err, out, s.calls)
 	}
 }
 

@@ -7,6 +7,7 @@
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
 boot: {budget: 5s}
+files: {items: {/etc/app.env: {content: 'ENV={{ tag "env" }}'}}}
 YAML
 boot
 within 20 joined web
@@ -22,7 +23,8 @@ ecs_always_had ECS_CLUSTER=web "node.config:NODE_CLUSTER='web'"
 within 10 ecs_says ACTIVE
 fill # what the record of the drain had kept free
 tag env staging
-within 20 status_is 1 "cannot write /etc/container_config/node.config: no space left on device" "registered in web"
+within 20 status_is 1 "cannot write /etc/container_config/node.config: no space left on device" "registered in web" "cannot keep what files replaced"
+[[ $(on cat /etc/app.env) == ENV=prod ]]
 [[ $(file_sums on) == "$files" ]]
 [[ -z $(on find /etc/container_config /etc/ecs -name '.*' -type f) ]] # nothing half written is left
 is_ready
@@ -30,5 +32,6 @@ ecs_is_active
 
 on rm /etc/fill
 within 60 node_config_has "MY_ENVIRONMENT='staging'"
+within 60 on grep -qx ENV=staging /etc/app.env
 within 20 joined web
 ecs_has_started 2
