@@ -147,10 +147,10 @@ along whatever stands in the way (measured; see duties/packages).
 
 # What fails again and again
 
-A pass that fails is made again at the pace of its entry, its schedule at the
-latest. What costs others something each time it is tried (a unit that does not
-stay up, a service that throttles) is paced by name with duty.Attempts beside
-that, and tried at once when somebody asks for a pass.
+A pass that fails is made again at the pace of its entry, at its schedule at the
+latest. What disturbs others each time it is tried, as a unit that does not stay
+up, is paced by name with duty.Attempts beside that, and tried at once when
+somebody asks for a pass.
 
 # Absent, unavailable, refused
 
