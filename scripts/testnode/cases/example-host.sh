@@ -15,6 +15,7 @@ within 20 joined web
 on systemctl --quiet unmask systemd-sysctl.service
 on systemctl --quiet enable --now rsyslog.service chrony.service systemd-sysctl.service
 
+publish_rpm rsyslog 8.2204.0
 example rsyslog-remote write
 example sysctl write
 sed 's|/etc/chrony.conf|/etc/chrony/chrony.conf|' "$testnode/../../templates/examples/chrony.yaml" | write /etc/ecsnode/conf.d/30-chrony.yaml
