@@ -25,7 +25,7 @@ func subcommands(help string) []string {
 			inList = line != "Usage:" && !strings.HasSuffix(line, "Flags:")
 		case line == "":
 			inList = false
-		case inList && m != nil && m[1] != "help":
+		case inList && m != nil && m[1] != "help" && m[1] != "ecsnode": // a line of an example begins with the program
 			names = append(names, m[1])
 		}
 	}
