@@ -44,6 +44,7 @@ instance_of "$builder" i-0000000000000000c && comes_up batch on-demand
 instance_of "$builder" i-0000000000000000d
 user_data <"$testnode/../../packer/user-data"
 boot
+within 20 on true
 [[ $(ecs_starts) == 0 ]]
 upload v1.1.0 <<<"{cluster: '{{ tag \"cluster\" }}', readiness: {publish: false}}"
 make_image
