@@ -25,7 +25,7 @@ elif [[ ${CI:-} == true ]]; then
 else
 	echo "test: skipping the race detector: ${cc[*]} or the C library's headers are missing"
 fi
-go test -json "$@" | "$report"
+go test -timeout 20m -json "$@" | "$report"
 if [[ ${all:-} == true ]]; then
 	# Whole fleets, which the race detector would keep busy for many minutes.
 	CGO_ENABLED=0 go test -json -run 'TwoThousandNodes|FiveHundredNodes' ./agent/node ./agent/duties/schedules | "$report"
