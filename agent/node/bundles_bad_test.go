@@ -244,4 +244,3 @@ func TestADayWithoutS3(t *testing.T) {
 		})
 	}
 }
-
