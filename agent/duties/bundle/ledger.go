@@ -77,7 +77,7 @@ func load(files fsx.FS) (*ledger, error) {
 		err = json.Unmarshal(data, l)
 	}
 	if err != nil { // an empty one in its place would take old channels and bad bundles
-		return nil, fmt.Errorf("cannot read what is known of bundles, nothing is put into effect before it can be: %w", err)
+		return nil, fmt.Errorf("cannot read what is known of bundles from %s, nothing is put into effect before it can be: %w", Ledger, err)
 	}
 	if l.Seen == nil {
 		l.Seen = map[string]uint64{}
@@ -168,7 +168,7 @@ func (l *ledger) describe(linked bundle.Digest, now time.Time) facts.Bundle {
 	if l.Watch != nil && l.Watch.Digest == linked {
 		b.Watched = l.Watch.Since.Add(l.Watch.Left)
 		if !now.IsZero() {
-			b.Watched = now.Round(0).Add(l.Watch.Left).Truncate(time.Minute)
+			b.Watched = now.Round(0).Add(l.Watch.Left).Round(10 * time.Second)
 		}
 	}
 	return b
