@@ -26,6 +26,17 @@ const (
 	HookDir     = "hooks"
 )
 
+// Where a node keeps what it has unpacked, each in a directory that has its
+// digest for a name, and which of them is in effect: a symbolic link, or nothing
+// if the baked configuration stands alone.
+const (
+	Dir    = "/var/lib/ecsnode/bundles"
+	Active = Dir + "/active"
+)
+
+// Path is where a bundle is unpacked on a node.
+func (d Digest) Path() string { return Dir + "/" + string(d) }
+
 // Digest is the SHA-256 of a packed bundle, as 64 hexadecimal digits.
 type Digest string
 

@@ -101,6 +101,8 @@ bundle:
   schedule: 1 2 3 4 *
   splay: 5s
   keep: 6
+  watch: 7m
+  expired: hold
 `)}
 
 // writes reports each path that belongs to ecsnode.

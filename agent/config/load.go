@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/config/strict"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/packages"
@@ -37,15 +38,17 @@ type Loaded struct {
 	LeftOut  []string // those of them that are not in effect because of a problem
 	Former   []string // those of LeftOut of which the last good content is in effect
 	Problems strict.Problems
+	Bundle   bundle.Digest // whose settings are in effect; "": the image's and user data's alone
 
 	good   []strict.Layer // in effect
 	result *strict.Result
 }
 
-// Load reads the file at main and then conf.d/*.yaml beside it, in the order
-// of their names, each over the ones before. A file with any problem is left
-// out whole and the others count: the caller shows Problems. An absent main
-// file is no problem if it is [Path]: a node without settings has the defaults.
+// Load reads the file at main, then that of the bundle in effect, and then
+// conf.d/*.yaml beside main, in the order of their names, each over the ones
+// before. A file with any problem is left out whole and the others count: the
+// caller shows Problems. An absent main file is no problem if it is [Path]: a node
+// without settings has the defaults.
 func Load(files fsx.FS, main string) *Loaded { return (&Loaded{}).Reload(files, main) }
 
 // Reload is Load by a process that has loaded before: of a file that now has a
@@ -57,7 +60,7 @@ func (l *Loaded) Reload(files fsx.FS, main string) *Loaded {
 	if isIn(main, l.good) && found[0].absent {
 		found[0].err = errors.New("the file is gone")
 		for _, layer := range l.good { // its siblings may have gone with it
-			if !slices.ContainsFunc(found, func(f file) bool { return f.Name == layer.Name }) {
+			if !isBundle(layer.Name) && !slices.ContainsFunc(found, func(f file) bool { return f.Name == layer.Name }) {
 				found = append(found, file{Layer: layer})
 			}
 		}
@@ -68,6 +71,8 @@ func (l *Loaded) Reload(files fsx.FS, main string) *Loaded {
 		switch {
 		case f.err != nil:
 			unread = append(unread, strict.Problem{Pos: strict.Pos{File: f.Name, Line: 1, Column: 1}, Message: f.err.Error()})
+		case len(f.problems) > 0:
+			unread = append(unread, f.problems...)
 		case !f.absent:
 			layers = append(layers, f.Layer)
 		}
@@ -77,13 +82,22 @@ func (l *Loaded) Reload(files fsx.FS, main string) *Loaded {
 		now = now.withFormer(found, l.good)
 	}
 	for _, p := range unread {
-		now.Layers = append(now.Layers, p.Pos.File)
-		now.LeftOut = append(now.LeftOut, p.Pos.File)
+		if !slices.Contains(now.LeftOut, p.Pos.File) {
+			now.Layers = append(now.Layers, p.Pos.File)
+			now.LeftOut = append(now.LeftOut, p.Pos.File)
+		}
 	}
 	now.Problems = append(now.Problems, unread...)
 	now.Problems.Sort()
+	for _, layer := range now.good {
+		if isBundle(layer.Name) {
+			now.Bundle = bundle.Digest(path.Base(path.Dir(layer.Name)))
+		}
+	}
 	return now
 }
+
+func isBundle(name string) bool { return strings.HasPrefix(name, bundle.Dir+"/") }
 
 // withFormer returns l with the former content of what is left out in effect.
 func (l *Loaded) withFormer(found []file, former []strict.Layer) *Loaded {
@@ -113,11 +127,35 @@ func isIn(name string, layers []strict.Layer) bool {
 // file is one that may be a layer.
 type file struct {
 	strict.Layer
-	absent bool // it is not there, and need not be
-	err    error
+	absent   bool // it is not there, and need not be
+	err      error
+	problems strict.Problems // of what a bundle must not say
 }
 
-// read returns the main file, there or not, and those beside it.
+// bundled returns the settings of the bundle in effect. They have the name that
+// says which: what another one said before is never their former content.
+func bundled(files fsx.FS) (f file, is bool) {
+	target, err := files.ReadLink(bundle.Active)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, false
+	}
+	f.Name = bundle.Active
+	if err == nil {
+		var digest bundle.Digest
+		if digest, err = bundle.ParseDigest(target); err == nil {
+			f.Name = path.Join(digest.Path(), bundle.ConfigFile)
+			f.Data, err = files.ReadFile(f.Name)
+		}
+	}
+	if err != nil {
+		f.err = fmt.Errorf("the bundle cannot be read: %w", err)
+		return f, true
+	}
+	f.problems = BundleProblems(f.Layer)
+	return f, true
+}
+
+// read returns the main file, there or not, the bundle's and those beside it.
 func read(files fsx.FS, main string) []file {
 	names := []string{main}
 	confd := path.Join(path.Dir(main), "conf.d")
@@ -138,6 +176,9 @@ func read(files fsx.FS, main string) []file {
 			f.absent, f.err = true, nil // one of conf.d may go while they are read
 		}
 		found = slices.Insert(found, i, f)
+	}
+	if f, is := bundled(files); is {
+		found = slices.Insert(found, 1, f)
 	}
 	return found
 }
@@ -293,7 +334,7 @@ func (l *Loaded) Settings() []Setting {
 // Equal reports whether two loads are the same to every reader.
 func (l *Loaded) Equal(o *Loaded) bool {
 	return slices.Equal(l.Settings(), o.Settings()) && slices.Equal(l.Problems, o.Problems) &&
-		slices.Equal(l.LeftOut, o.LeftOut) && slices.Equal(l.Former, o.Former)
+		slices.Equal(l.LeftOut, o.LeftOut) && slices.Equal(l.Former, o.Former) && l.Bundle == o.Bundle
 }
 
 // Schema returns the JSON Schema of the configuration.

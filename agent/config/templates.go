@@ -3,13 +3,14 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/config/strict"
-	"github.com/ecsnode/ecsnode/agent/duties/files"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/render"
 )
@@ -46,12 +47,37 @@ type Reader interface {
 	ReadFile(name string) ([]byte, error)
 }
 
+// readFirst reads a file of the bundle in effect, or of that name in [Dir]. An
+// absolute name is a file of the node.
+func (l *Loaded) readFirst(disk Reader, name string) (data []byte, at string, err error) {
+	at = name
+	if !path.IsAbs(name) {
+		if dir := l.BundleDir(); dir != "" {
+			at = path.Join(dir, name)
+			if data, err = disk.ReadFile(at); !errors.Is(err, fs.ErrNotExist) {
+				return data, at, err
+			}
+		}
+		at = path.Join(Dir, name)
+	}
+	data, err = disk.ReadFile(at)
+	return data, at, err
+}
+
+// BundleDir is where the bundle is whose settings are in effect, "" without one.
+func (l *Loaded) BundleDir() string {
+	if l.Bundle == "" {
+		return ""
+	}
+	return l.Bundle.Path()
+}
+
 // CheckTemplates reads the templates that the configuration names and returns
 // what is wrong with them. The node reads them when it renders, and leaves out
 // nothing but the file that one is for.
 func (l *Loaded) CheckTemplates(disk Reader) (problems strict.Problems) {
 	check := func(setting, name string, parse func(source string) error) {
-		source, err := disk.ReadFile(name)
+		source, name, err := l.readFirst(disk, name)
 		if err == nil {
 			err = parse(string(source))
 			if err != nil {
@@ -67,7 +93,7 @@ func (l *Loaded) CheckTemplates(disk Reader) (problems strict.Problems) {
 		setting := strict.Key("files.items", name)
 		switch {
 		case f.Template != "":
-			check(setting+".template", path.Join(files.TemplateDir, f.Template), func(source string) error {
+			check(setting+".template", path.Join(bundle.TemplateDir, f.Template), func(source string) error {
 				t, err := render.Parse(f.Template, source, struct{}{})
 				if err == nil && t.Calls("secret") && l.Config.Files.NeverSecret(name) {
 					err = render.ErrSecret
@@ -75,7 +101,7 @@ func (l *Loaded) CheckTemplates(disk Reader) (problems strict.Problems) {
 				return err
 			})
 		case f.Source != "":
-			check(setting+".source", path.Join(files.SourceDir, f.Source), func(string) error { return nil })
+			check(setting+".source", path.Join(bundle.FileDir, f.Source), func(string) error { return nil })
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Config.NodeConfig.Files)) {

@@ -163,6 +163,7 @@ type Record struct {
 	Summary     string        `json:"summary,omitempty"` // of the latest good pass, or why held
 	Warnings    []string      `json:"warnings,omitempty"`
 	Err         string        `json:"error,omitempty"`
+	Outside     bool          `json:"outside,omitempty"` // all of Err is for want of an outside thing
 	Failures    int           `json:"consecutive_failures,omitempty"`
 	Identity    bool          `json:"identity,omitempty"`
 	Passes      int           `json:"passes"`

@@ -29,11 +29,20 @@ type Engine struct {
 	// Report gets a copy of a duty's record at the start and the end of every
 	// pass. It is called from several goroutines and must return soon.
 	Report func(Record)
-	Hold   Hold          // nil: nothing is ever held
-	Grace  time.Duration // how long Run waits for passes in flight; zero: 10 s
+	Hold   Hold // nil: nothing is ever held
+	// Outside reports whether an error is that of an outside thing, whoever wraps
+	// it; nil: none is. It is asked of each error in a chain.
+	Outside func(error) bool
+	Grace   time.Duration // how long Run waits for passes in flight; zero: 10 s
 
 	mu    sync.Mutex
 	stuck map[string]bool // core duties with a stuck pass
+}
+
+// isOutside reports whether err is of the outside on every branch that is not
+// for want of an input.
+func (e *Engine) isOutside(err error) bool {
+	return e.Outside != nil && everyBranch(err, func(err error) bool { return isWaiting(err) || e.Outside(err) })
 }
 
 // Run runs every entry until ctx is done: one goroutine each, so that a hung

@@ -168,6 +168,7 @@ func (r *runner) fold(start time.Time, out Outcome, err error, stopping bool) {
 	if out.Changed {
 		now.LastChange = end
 	}
+	now.Outside = r.e.isOutside(err)
 	r.waitingSince, r.lasting = waitedSince(r.waitingSince, err, end), isLasting(err)
 	switch {
 	case err == nil:

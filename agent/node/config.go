@@ -57,8 +57,7 @@ const configName = "config"
 func (configDuty) Name() string { return configName }
 
 func (d configDuty) Reconcile(context.Context) (duty.Outcome, error) {
-	e := d.n.load(d.files)
-	d.n.config.Set(e)
+	e := d.n.reload(d.files)
 	out := duty.Outcome{Warnings: e.tagWarnings}
 	switch len(e.loaded.Layers) {
 	case 0:
@@ -76,6 +75,14 @@ func (d configDuty) Reconcile(context.Context) (duty.Outcome, error) {
 		former = fmt.Sprintf(" (what %s said before stays in effect)", strings.Join(e.loaded.Former, ", "))
 	}
 	return out, duty.Lasting(fmt.Errorf("not in effect: %s%s. %w", strings.Join(e.loaded.LeftOut, ", "), former, e.loaded.Problems))
+}
+
+// bundleDir is where the bundle is whose settings are in effect, "" without one.
+func (n *Node) bundleDir() string {
+	if e, ok := n.config.Get(); ok {
+		return e.loaded.BundleDir()
+	}
+	return ""
 }
 
 // The parts of the configuration that duties read.

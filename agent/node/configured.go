@@ -55,7 +55,7 @@ func (n *Node) servicesConfig() cell.Reader[services.Config] {
 func (n *Node) filesConfig() cell.Reader[files.Config] {
 	return cell.View(n.config, func(e *effective) files.Config {
 		c := e.Files
-		c.Shared = e.NodeConfig.Directory
+		c.Shared, c.Bundle = e.NodeConfig.Directory, e.loaded.BundleDir()
 		return c
 	})
 }

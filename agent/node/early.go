@@ -26,6 +26,7 @@ func (n *Node) Early(ctx context.Context) error {
 	if err := n.prepare(); err != nil {
 		return err
 	}
+	defer n.countStart(ctx)()
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(n.load(n.disk).Boot.EarlyBudget))
 	defer cancel()
 	unlock, err := n.disk.Lock(ctx, passLock, "ecsnode early")

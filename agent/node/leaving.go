@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/duties/drain"
@@ -166,6 +168,9 @@ func (n *Node) noticeConfig() cell.Reader[notice.Config] {
 func (n *Node) drainConfig() cell.Reader[drain.Config] {
 	return cell.View(n.config, func(e *effective) drain.Config {
 		c := e.Drain
+		if dir := e.loaded.BundleDir(); dir != "" {
+			c.Hooks = path.Join(dir, bundle.HookDir)
+		}
 		c.LeaveWith = e.NodeTasks.Leaving(nodetasks.WithWorkload)
 		with := func(family string) bool { return slices.Contains(c.LeaveWith, family) }
 		c.LeaveLast = slices.Concat(slices.DeleteFunc(slices.Clone(c.LeaveLast), with), e.NodeTasks.Leaving(nodetasks.Last))

@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
@@ -86,6 +87,11 @@ type Node struct {
 	schedules    *cell.Cell[[]facts.Schedule]
 	parameters   *cell.Cell[facts.Parameters]
 	asked        map[string]*cell.Cell[facts.References] // by duty
+	pin          *cell.Cell[facts.BundlePin]
+	pullAsked    *cell.Cell[string] // id of the latest request for a look at the channel
+	bundle       *cell.Cell[facts.Bundle]
+	turned       *cell.Cell[int] // how often another bundle came into effect
+	reloading    sync.Mutex
 
 	hosts  hosts
 	notify notifier
@@ -143,6 +149,10 @@ func New(opts Options) (*Node, error) {
 		schedules:    cell.New(sameSchedules),
 		parameters:   cell.New(facts.Parameters.Equal),
 		asked:        newAsked(),
+		pin:          cell.New(facts.BundlePin.Equal),
+		pullAsked:    cell.Comparable[string](),
+		bundle:       cell.New(facts.Bundle.Equal),
+		turned:       cell.Comparable[int](),
 	}
 	n.id, n.bootID = n.machine()
 	if n.hosts, err = newHosts(opts, nil); err != nil {
@@ -202,6 +212,7 @@ func (n *Node) head(writer string) status.Document {
 	d.Node.IdentityAt, _ = n.established.Get()
 	d.Hold = n.hold()
 	d.Drain = n.drainStatus()
+	d.Bundle = n.bundleStatus()
 	d.NodeTasks, _ = n.nodeTasks.Get()
 	d.Schedules, _ = n.schedules.Get()
 	return d

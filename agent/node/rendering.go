@@ -1,7 +1,6 @@
 package node
 
 import (
-	"path"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/cell"
@@ -27,7 +26,7 @@ func newAsked() map[string]*cell.Cell[facts.References] {
 // supply is what the templates of one duty may ask for.
 func (n *Node) supply(name string, disk fsx.FS) render.Supply {
 	return render.Supply{Parameters: n.parameters, Asked: n.asked[name], File: func(file string) ([]byte, error) {
-		return disk.ReadFile(path.Join(files.SourceDir, file))
+		return files.ReadSource(disk, n.bundleDir(), file)
 	}}
 }
 

@@ -44,6 +44,16 @@ func (d requestsDuty) Reconcile(context.Context) (duty.Outcome, error) {
 	if asked.ID != "" {
 		d.n.passAsked.Set(asked.ID)
 	}
+	pin, pinErr := readPin(d.files)
+	if pinErr == nil {
+		d.n.pin.Set(pin)
+	}
+	pull, pullErr := readRequest[applyRequest](d.files, pullFile)
+	if pull.ID != "" && now.Sub(pull.At).Abs() > pullPatience {
+		_, pullErr = d.files.Remove(pullFile)
+		pull = applyRequest{}
+	}
+	d.n.pullAsked.Set(pull.ID)
 	out := duty.Outcome{Summary: "nothing is held"}
 	if h := d.n.hold(); h != nil {
 		out.Summary = "held by " + h.By
@@ -53,7 +63,7 @@ func (d requestsDuty) Reconcile(context.Context) (duty.Outcome, error) {
 			out.Again = left
 		}
 	}
-	return out, errors.Join(err, applyErr)
+	return out, errors.Join(err, applyErr, pinErr, pullErr)
 }
 
 // applyRequest asks the daemon for a pass of every duty.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/status"
 	"github.com/ecsnode/ecsnode/agent/when"
@@ -47,18 +48,21 @@ func (n *Node) newShift(p phase, files fsx.FS, out outside, path, writer string)
 	head := func() status.Document { return n.head(writer) }
 	s.board = status.NewBoard(files, path, head, n.table(p, files, out, nil))
 	s.table = n.table(p, files, out, s.board)
-	s.engine = &duty.Engine{ID: n.id, Log: n.opts.Log, Report: s.board.Report, Hold: holding{n}}
+	s.engine = &duty.Engine{ID: n.id, Log: n.opts.Log, Report: s.board.Report, Hold: holding{n}, Outside: isOutside}
 	if id, err := n.readIdentity(files); err == nil && !id.At.IsZero() {
 		n.established.Set(id.At)
 	}
 	return s
 }
 
+// isOutside reports whether an error says that no answer came.
+func isOutside(err error) bool { return err == facts.ErrUnavailable }
+
 // boardEntry writes the status at edges and as a heartbeat.
 func (n *Node) boardEntry(d duty.Duty, s *shift) duty.Entry {
 	return duty.Entry{
 		Duty: d, When: when.Every(status.Heartbeat),
-		On:  []cell.Waker{s.board, n.instance, n.cluster, n.registration, n.holds, n.established, n.plan, n.schedules},
+		On:  []cell.Waker{s.board, n.instance, n.cluster, n.registration, n.holds, n.established, n.plan, n.schedules, n.bundle},
 		Gap: 100 * time.Millisecond, Timeout: 5 * time.Second, Retry: duty.Retry{Max: status.Heartbeat},
 	}
 }
@@ -81,6 +85,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	defer n.countStart(ctx)()
 	s := n.newShift(serving, n.disk, n.outside(), status.Path, "run")
 	var looks, changes []duty.Entry
 	for _, en := range s.table {
@@ -261,6 +266,7 @@ func (n *Node) Boot(ctx context.Context) error {
 	if err := n.prepare(); err != nil {
 		return err
 	}
+	defer n.countStart(ctx)()
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(n.load(n.disk).Boot.Budget))
 	defer cancel()
 	for {

@@ -43,7 +43,7 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 	sources := []duty.Entry{
 		{
 			Duty: configDuty{n, files}, When: when.Every(30 * sec), Timeout: 10 * sec,
-			On: []cell.Waker{n.instance}, Stream: n.watch(etc, etc+"/conf.d"), Gap: 200 * time.Millisecond, Identity: true, Core: true,
+			On: []cell.Waker{n.instance, n.turned}, Stream: n.watch(etc, etc+"/conf.d"), Gap: 200 * time.Millisecond, Identity: true, Core: true,
 		},
 		{
 			Duty: requestsDuty{n, files, board.Attend}, When: when.Every(10 * sec), Timeout: 5 * sec,
@@ -57,7 +57,8 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 			Timeout: 20 * sec, Gap: sec, Retry: duty.Retry{Max: min}, Core: true,
 		},
 	}
-	sources = append(sources, n.parametersDuty(files, false))
+	// What a bundle sets is there before anything is made of it.
+	sources = append(sources, n.bundleDuty(p, files, out, board), n.parametersDuty(files, false))
 	if p == serving {
 		sources = append(sources, n.leaving(files, out)...)
 	}

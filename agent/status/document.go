@@ -48,6 +48,9 @@ type Document struct {
 	Off   []string `json:"off,omitempty"`
 	Hold  *Hold    `json:"hold,omitempty"`
 	Drain *Drain   `json:"drain,omitempty"` // while one is under way
+	// Bundle is how the node stands with configuration bundles, if it has to do
+	// with any.
+	Bundle *facts.Bundle `json:"bundle,omitempty"`
 	// NodeTasks are those that every node runs once.
 	NodeTasks []facts.NodeTask `json:"node_tasks,omitempty"`
 	// Schedules are what runs at set times, without what it wrote.

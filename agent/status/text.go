@@ -47,6 +47,11 @@ func (d *Document) Text(w io.Writer, now time.Time, v Verdict, gone string, s St
 		d.Drain.text(w, now, s, d)
 	}
 	d.para(w, s, dim, "", d.about(now))
+	if d.Bundle != nil {
+		for _, line := range BundleLines(*d.Bundle, now) {
+			d.para(w, s, dim, "", line)
+		}
+	}
 	if d.Node.IdentityAt.IsZero() {
 		d.para(w, s, yellow, "", "The identity of this node is not established yet: its ECS agent must not start.")
 	}

@@ -212,6 +212,42 @@ imds_hop_limit() {
 	nsenter --net="/run/netns/testnode-$node-aws" sh -c "echo $1 >/proc/sys/net/ipv4/ip_default_ttl"
 }
 
+# ---- its bundles ----------------------------------------------------------
+
+# follows_channel makes the node, before its first boot, follow the channel stable;
+# standard input is more of the section bundle, in lines.
+follows_channel() {
+	"$testnode/../../bin/ecsnode" bundle keygen --no-password "$work/$node/release.key" >/dev/null
+	{
+		printf 'bundle:\n  source: s3://acme-config/nodes\n  keys: [%s]\n  splay: 0s\n' "$(tail -n 1 "$work/$node/release.key.pub")"
+		sed 's/^/  /'
+	} | put /etc/ecsnode/conf.d/10-bundle.yaml
+	sim POST apply '{buckets: [{name: acme-config}]}'
+}
+
+# bundle_file NAME: standard input becomes that file of the bundle that is pushed next.
+bundle_file() { install -D -m 644 /dev/stdin "$work/$node/bundle/$1"; }
+
+# push ARGUMENT... makes the bundle that of all nodes, from within its AWS and with
+# the rights of its instance role. It prints the beginning of the digest.
+push() {
+	nsenter --net="/run/netns/testnode-$node-aws" env AWS_ENDPOINT_URL=http://10.0.0.1:8080 \
+		"$testnode/../../bin/ecsnode" bundle push s3://acme-config/nodes "$work/$node/bundle" --key "$work/$node/release.key" --percent 100 "$@" |
+		grep -o '[0-9a-f]\{12\}' | head -n 1
+}
+
+# runs_bundle DIGEST WORDS...: it is in effect, and ecsnode bundle show says so.
+runs_bundle() {
+	local link text words
+	link=$(on readlink /var/lib/ecsnode/bundles/active) || true
+	[[ $link == "$1"* ]] || fail "in effect is ${link:-nothing}, not $1" || return
+	text=$(on ecsnode bundle show)
+	shift
+	for words in "$@"; do
+		[[ $text == *"$words"* ]] || fail "bundle show does not say \"$words\":"$'\n'"$text" || return
+	done
+}
+
 # ---- the ECS agent ------------------------------------------------------
 
 ecs_is_active() { on systemctl --quiet is-active ecs.service; }

@@ -21,12 +21,13 @@ import (
 func (a *app) bundleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bundle",
-		Short: "Make, sign and publish configuration bundles",
+		Short: "Make, sign and publish configuration bundles, and what this node runs",
 		Long: `A bundle is ecsnode.yaml with templates/, files/ and hooks/ beside it, packed and
 named by its digest. A channel is a small signed document in S3 that says which
 bundle its nodes run: stable, and while it is tried canary on some of them.
 
-These commands run where bundles are made, which need be no node. On the way:
+Those that make and publish run where bundles are made, which need be no node. On
+the way:
   ecsnode bundle init DIR                    a working example to begin with
   ecsnode bundle keygen bundle.key           once; bundle.key.pub goes into images
   ecsnode bundle check DIR                   what a node would make of it
@@ -40,7 +41,7 @@ are not read: "aws configure export-credentials --format env" has them.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddGroup(&cobra.Group{ID: "make", Title: "Making:"}, &cobra.Group{ID: "publish", Title: "Publishing:"})
+	cmd.AddGroup(&cobra.Group{ID: "make", Title: "Making:"}, &cobra.Group{ID: "publish", Title: "Publishing:"}, &cobra.Group{ID: "node", Title: "On a node:"})
 	in := func(group string, cmds ...*cobra.Command) {
 		for _, c := range cmds {
 			c.GroupID = group
@@ -49,6 +50,7 @@ are not read: "aws configure export-credentials --format env" has them.`,
 	}
 	in("make", a.bundleInitCommand(), a.bundleCheckCommand(), a.bundleBuildCommand(), a.bundleDiffCommand(), a.bundleKeygenCommand(), a.bundleSignCommand())
 	in("publish", a.bundlePushCommand(), a.bundlePromoteCommand(), a.bundleHistoryCommand(), a.bundleRollbackCommand(), a.bundleRetryCommand())
+	in("node", a.bundleNodeCommands()...)
 	return cmd
 }
 

@@ -20,19 +20,50 @@ type Config struct {
 	Channels []string      `yaml:"channels" help:"Channels that the node may follow, whatever its tag says. Empty: any that is signed."`
 	Schedule string        `yaml:"schedule" help:"When the channel is looked at: five fields of cron, in UTC."`
 	Splay    when.Duration `yaml:"splay" help:"It is looked at up to this much later, each node at its own time."`
+	Watch    when.Duration `yaml:"watch" help:"How long a new bundle is watched: when something that was well fails meanwhile, for a reason on the node itself, the node goes back to the last good one. 0: not at all."`
+	Expired  Expired       `yaml:"expired" help:"What a node without a bundle does when its channel has expired: stable (it runs the stable bundle, with a warning) or hold (it waits for a channel that has not)."`
 	Keep     int           `yaml:"keep" help:"How many bundles stay on disk, the one in effect and the last good one among them."`
 }
 
 const (
 	defaultSchedule = "*/15 * * * *"
 	defaultSplay    = 10 * time.Minute
+	defaultWatch    = 10 * time.Minute
 	defaultKeep     = 3
 )
 
 // Default follows no channel.
 func Default() Config {
-	return Config{Schedule: defaultSchedule, Splay: when.Duration(defaultSplay), Keep: defaultKeep}
+	return Config{Schedule: defaultSchedule, Splay: when.Duration(defaultSplay), Watch: when.Duration(defaultWatch), Expired: RunStable, Keep: defaultKeep}
 }
+
+// Expired is what a node without a bundle does under a channel that has expired.
+type Expired string
+
+// What it does.
+const (
+	RunStable Expired = "stable"
+	Wait      Expired = "hold"
+)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (e *Expired) UnmarshalText(b []byte) error {
+	switch v := Expired(b); v {
+	case RunStable, Wait:
+		*e = v
+		return nil
+	}
+	return fmt.Errorf("%q is not known", b)
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (e Expired) MarshalText() ([]byte, error) { return []byte(e), nil }
+
+// Expected says what the setting takes.
+func (Expired) Expected() string { return "stable or hold" }
+
+// SchemaPattern is what a schema can check of it.
+func (Expired) SchemaPattern() string { return "^(stable|hold)$" }
 
 var regionName = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 
@@ -63,6 +94,9 @@ func (c Config) Validate(report func(path, message string)) {
 	}
 	if _, err := when.Cron(c.Schedule, time.UTC); err != nil {
 		report("schedule", err.Error())
+	}
+	if d := time.Duration(c.Watch); d != 0 && d < time.Minute {
+		report("watch", fmt.Sprintf("%v is too short: expected 1m or more, or 0", c.Watch))
 	}
 	if c.Keep < 2 {
 		report("keep", fmt.Sprintf("%d are too few: expected 2 or more, the one in effect and the last good one", c.Keep))

@@ -58,8 +58,10 @@ type Config struct {
 	Sidecars       []string      `yaml:"sidecars" help:"Names of containers, or beginnings of them with a *, that are stopped after the others of their task where containers are stopped one by one."`
 	LifecycleHooks []string      `yaml:"lifecycle_hooks" help:"Termination lifecycle hooks of the Auto Scaling group that ecsnode keeps waiting and completes. Others are never touched."`
 	HookTimeout    when.Duration `yaml:"hook_timeout" help:"How long a hook below /etc/ecsnode/hooks may run."`
-	Webhook        Webhook       `yaml:"webhook" help:"A URL that is told of each drain: when it begins, when the node is drained, when it is undone."`
-	Upload         Upload        `yaml:"upload" help:"Where in S3 the record of each drain is put, as it grows: the disk of a node that was terminated cannot be read."`
+	// Hooks has those of the bundle in effect, "" without one.
+	Hooks   string  `yaml:"-"`
+	Webhook Webhook `yaml:"webhook" help:"A URL that is told of each drain: when it begins, when the node is drained, when it is undone."`
+	Upload  Upload  `yaml:"upload" help:"Where in S3 the record of each drain is put, as it grows: the disk of a node that was terminated cannot be read."`
 }
 
 // Webhook is a URL that is told of drains.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,18 +52,6 @@ func (d *Duty) hook(ctx context.Context, c Config, event string, limit time.Dura
 		return
 	}
 	mark(&d.plan.Told, "hooks "+event, true)
-	entries, err := d.FS.ReadDir(path.Join(HookDir, event+".d"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if err != nil {
-		d.note("hooks of %s are not run: %v", event, err)
-		return
-	}
-	if why := d.unsafe(path.Join(HookDir, event+".d"), fs.FileMode.IsDir); why != "" {
-		d.note("hooks of %s are refused: %s.d: %s", event, event, why)
-		return
-	}
 	left, bounded := d.plan.Left(d.Clock.Now())
 	env := []string{"ECSNODE_EVENT=" + event, "ECSNODE_NOTICES=" + strings.Join(d.plan.For, " ")}
 	if bounded {
@@ -71,15 +60,14 @@ func (d *Duty) hook(ctx context.Context, c Config, event string, limit time.Dura
 	}
 	var names []string
 	var calls []func(context.Context) (func(), error)
-	for _, e := range entries {
-		file := path.Join(HookDir, event+".d", e.Name())
-		if why := d.unsafe(file, fs.FileMode.IsRegular); why != "" {
-			d.note("hook %s/%s is refused: %s", event, e.Name(), why)
+	for _, h := range d.programs(c, event) {
+		if why := d.unsafe(h.file, fs.FileMode.IsRegular); why != "" {
+			d.note("hook %s is refused: %s", h.name, why)
 			continue
 		}
-		names = append(names, event+"/"+e.Name())
+		names = append(names, h.name)
 		command := facts.Command{
-			Name: jobOf(event + "/" + e.Name()), Argv: []string{file}, Env: env, Journal: true,
+			Name: jobOf(h.name), Argv: []string{h.file}, Env: env, Journal: true,
 			RuntimeMax: time.Duration(c.HookTimeout), Grace: hookGrace, MemoryMax: hookMemory,
 		}
 		calls = append(calls, func(ctx context.Context) (func(), error) { return nil, d.Jobs.RunJob(ctx, command) })
@@ -92,6 +80,38 @@ func (d *Duty) hook(ctx context.Context, c Config, event string, limit time.Dura
 		mark(&d.plan.Hooks, names[n], hookRuns)
 		d.note("hook %s is run", names[n])
 	}
+}
+
+// program is a hook, by the name that the plan has for it.
+type program struct{ name, file string }
+
+// programs lists the hooks of an event: those of the image, and then those of the
+// bundle in effect, which take the place of the image's of the same name.
+func (d *Duty) programs(c Config, event string) (all []program) {
+	for _, of := range []string{HookDir, c.Hooks} {
+		dir := path.Join(of, event+".d")
+		if of == "" {
+			continue
+		}
+		entries, err := d.FS.ReadDir(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			d.note("hooks of %s are not run: %v", event, err)
+			continue
+		}
+		if why := d.unsafe(dir, fs.FileMode.IsDir); why != "" {
+			d.note("hooks of %s are refused: %s.d: %s", event, event, why)
+			continue
+		}
+		for _, e := range entries {
+			p := program{event + "/" + e.Name(), path.Join(dir, e.Name())}
+			all = slices.DeleteFunc(all, func(o program) bool { return o.name == p.name })
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // reap notes how hooks ended.

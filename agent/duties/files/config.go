@@ -1,6 +1,7 @@
 package files
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
@@ -22,6 +24,8 @@ type Config struct {
 
 	// Shared is the directory that every container may mount: node_config.directory.
 	Shared string `yaml:"-"`
+	// Bundle is the directory of the bundle in effect, "" without one.
+	Bundle string `yaml:"-"`
 }
 
 // File is what is at a path. Exactly one of content, literal, template, source,
@@ -82,11 +86,36 @@ func Default() Config {
 	return Config{Items: map[string]File{}, Splay: when.Duration(5 * time.Minute)}
 }
 
-// Where templates and sources are.
+// Where templates and sources are, in the bundle in effect and in baked.
 const (
-	TemplateDir = "/etc/ecsnode/templates"
-	SourceDir   = "/etc/ecsnode/files"
+	templateDir = "templates"
+	sourceDir   = "files"
+	baked       = "/etc/ecsnode"
+
+	TemplateDir = baked + "/" + templateDir
+	SourceDir   = baked + "/" + sourceDir
 )
+
+// Find returns where a file is that a template or setting names, such as
+// templates/motd: in the bundle, or else where the image has its own.
+func Find(disk fsx.FS, bundle, name string) (string, error) {
+	if bundle != "" {
+		at := path.Join(bundle, name)
+		if _, err := disk.Stat(at); !errors.Is(err, fs.ErrNotExist) {
+			return at, err
+		}
+	}
+	return path.Join(baked, name), nil
+}
+
+// ReadSource returns a file below files/, as the template function file has it.
+func ReadSource(disk fsx.FS, bundle, name string) ([]byte, error) {
+	at, err := Find(disk, bundle, path.Join(sourceDir, name))
+	if err != nil {
+		return nil, err
+	}
+	return disk.ReadFile(at)
+}
 
 // Others keep these; what ecsnode writes by other settings is not to be written
 // twice. Whole trees end in "/".

@@ -25,7 +25,7 @@ func (p *pass) text(name string, f File) ([]byte, error) {
 	case f.Literal != nil:
 		return []byte(*f.Literal), nil
 	case f.Source != "":
-		return p.FS.ReadFile(path.Join(SourceDir, f.Source))
+		return ReadSource(p.FS, p.config.Bundle, f.Source)
 	}
 	in := p.in
 	in.Secrets = p.config.mayHoldSecrets(name) && p.leads(path.Dir(name)) != p.leads(p.config.Shared)
@@ -51,7 +51,11 @@ func (p *pass) text(name string, f File) ([]byte, error) {
 
 // template parses a template's file if it has changed.
 func (p *pass) template(file string) (*render.Template, error) {
-	source, err := p.FS.ReadFile(path.Join(TemplateDir, file))
+	at, err := Find(p.FS, p.config.Bundle, path.Join(templateDir, file))
+	if err != nil {
+		return nil, err
+	}
+	source, err := p.FS.ReadFile(at)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +64,7 @@ func (p *pass) template(file string) (*render.Template, error) {
 	}
 	t, err := render.Parse(file, string(source), struct{}{})
 	if err != nil {
-		err = fmt.Errorf("template %s: %w", path.Join(TemplateDir, file), err)
+		err = fmt.Errorf("template %s: %w", at, err)
 	}
 	if p.parsed == nil {
 		p.Duty.parsed = map[string]parsed{}

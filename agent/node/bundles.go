@@ -1,0 +1,419 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/bundle"
+	"github.com/ecsnode/ecsnode/agent/cell"
+	bundles "github.com/ecsnode/ecsnode/agent/duties/bundle"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/status"
+)
+
+// What the command line asks about bundles.
+const (
+	pinFile  = requestsDir + "/bundle-pin.json"
+	pullFile = requestsDir + "/bundle-pull.json"
+)
+
+// bundleDuty is the entry of bundles. Its own settings are those of the image and
+// of user data: what a bundle sets of them has its layer left out.
+func (n *Node) bundleDuty(p phase, files fsx.FS, out outside, board *status.Board) duty.Entry {
+	drains := n.drains(p, files)
+	d := &bundles.Duty{
+		FS: files, ID: n.id, Version: n.opts.Version, Settings: n.bundleSettings(), Instance: n.instance,
+		Pin: n.pin, Asked: n.pullAsked, Drains: drains, Objects: n.hosts.s3, Store: bundleStore{n.disk},
+		Check:  n.checkBundle,
+		Turned: func() { n.reload(files); n.turned.Set(n.turnedBefore() + 1) },
+		Records: func() []duty.Record {
+			return blamable(board.Records())
+		},
+		Registration: n.registration, ECS: out.ecs, Status: n.bundle, Boot: p == booting, Dry: out.dry,
+	}
+	retry := duty.Retry{Min: 2 * time.Second, Max: time.Minute}
+	if p == booting {
+		retry.Max = 5 * time.Second // its time is short
+	}
+	return duty.Entry{
+		Duty: d, On: []cell.Waker{n.config, n.instance, n.pin, n.pullAsked, n.registration, drains},
+		Timeout: 3 * time.Minute, Gap: 200 * time.Millisecond, Retry: retry, Changes: true,
+	}
+}
+
+func (n *Node) turnedBefore() int {
+	count, _ := n.turned.Get()
+	return count
+}
+
+func (n *Node) bundleSettings() cell.Reader[bundles.Settings] {
+	return cell.View(n.config, func(e *effective) bundles.Settings {
+		// Tags as they are now: in the first pass of a boot they are newer than
+		// the configuration that was made without them.
+		c, _ := e.loaded.Config.WithTags(n.known().Tags)
+		return bundles.Settings{
+			Config: e.Bundle, Channel: string(c.Channel), Configured: string(e.loaded.Config.Channel), Publish: e.Readiness.Publish,
+		}
+	})
+}
+
+// blamed are the duties for whose failure a bundle can be to blame, and whether
+// all that they ask is on the node itself: then nothing is an outage of others.
+var blamed = map[string]bool{
+	configName: true, "volumes": true, "dockerhold": true, "daemonjson": true, "ecsconfig": false, "nodeconfig": true,
+	"files": false, "services": true, "units": true, "guard": true, "nodetasks": false,
+}
+
+func blamable(records []duty.Record) []duty.Record {
+	records = slices.DeleteFunc(records, func(r duty.Record) bool { _, is := blamed[r.Name]; return !is })
+	for i, r := range records {
+		records[i].Outside = r.Outside && !blamed[r.Name]
+	}
+	return records
+}
+
+// reload reads the configuration and publishes it. Whoever comes last has read
+// last.
+func (n *Node) reload(files fsx.FS) *effective {
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
+	e := n.load(files)
+	n.config.Set(e)
+	return e
+}
+
+// bundleStore is the store of the node. Its directory is made when something is
+// put into it.
+type bundleStore struct{ disk *fsx.Disk }
+
+func (s bundleStore) open(do func(*bundle.Store) error) error {
+	root, err := os.OpenRoot(filepath.Join(s.disk.Root(), bundle.Dir))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return do(bundle.NewStore(root))
+}
+
+func (s bundleStore) Has(d bundle.Digest) (has bool) {
+	_ = s.open(func(b *bundle.Store) error { has = b.Has(d); return nil })
+	return has
+}
+
+func (s bundleStore) List() (all []bundle.Digest, err error) {
+	err = s.open(func(b *bundle.Store) (err error) { all, err = b.List(); return err })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return all, err
+}
+
+func (s bundleStore) Add(d bundle.Digest, size int64, archive io.Reader) (changed bool, err error) {
+	if _, err := s.disk.MkdirAll(bundle.Dir, 0o700); err != nil {
+		return false, err
+	}
+	err = s.open(func(b *bundle.Store) (err error) { changed, err = b.Add(d, size, archive); return err })
+	return changed, err
+}
+
+func (s bundleStore) Remove(d bundle.Digest) error {
+	return s.open(func(b *bundle.Store) error { return b.Remove(d) })
+}
+
+func (s bundleStore) Sweep() error { return s.open((*bundle.Store).Sweep) }
+
+// tried by a check are the duties that render, and what they need.
+var rendered = []string{configName, "parameters", "ecsconfig", "nodeconfig", "files", "daemonjson"}
+
+// checkBundle makes a dry pass of the duties that render with another bundle in
+// place of the one in effect. An error is of what is well without it.
+func (n *Node) checkBundle(ctx context.Context, d bundle.Digest) error {
+	with, records, err := n.rehearseBundle(ctx, d)
+	if err != nil {
+		return err
+	}
+	if with.loaded.Bundle == d && allOK(records) && len(with.loaded.LeftOut) == 0 {
+		return nil
+	}
+	if with.loaded.Bundle != d {
+		return fmt.Errorf("its settings are not in effect: %w", with.loaded.Problems)
+	}
+	linked, err := n.disk.ReadLink(bundle.Active)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	now, before, err := n.rehearseBundle(ctx, bundle.Digest(linked))
+	if err != nil {
+		return err
+	}
+	for _, name := range with.loaded.LeftOut {
+		if !slices.Contains(now.loaded.LeftOut, name) {
+			return fmt.Errorf("%s would not be in effect beside it: %w", name, with.loaded.Problems)
+		}
+	}
+	var bad []string
+	for i, r := range records {
+		if r.State != duty.OK && before[i].State == duty.OK {
+			bad = append(bad, fmt.Sprintf("%s %s: %s", r.Name, r.State, r.Err))
+		}
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("it does not work on this node: %s", strings.Join(bad, "; "))
+	}
+	return nil
+}
+
+func allOK(records []duty.Record) bool {
+	return every(records, func(r duty.Record) bool { return r.State == duty.OK })
+}
+
+// rehearseBundle returns how the duties that render would stand. It is done by
+// another node that knows the same facts, so that nothing here learns of it.
+func (n *Node) rehearseBundle(ctx context.Context, d bundle.Digest) (*effective, []duty.Record, error) {
+	opts := n.opts
+	opts.Log = nil
+	other, err := New(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	files := fsx.NewOverlay(n.disk)
+	if d == "" {
+		_, err = files.Remove(bundle.Active)
+	} else {
+		_, err = files.Symlink(bundle.Active, string(d))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	other.instance.Set(n.known())
+	if r, ok := n.registration.Get(); ok {
+		other.registration.Set(r)
+	}
+	if c, ok := n.cluster.Get(); ok {
+		other.cluster.Set(c)
+	}
+	if known, ok := n.parameters.Get(); ok {
+		other.parameters.Set(known)
+	}
+	if states, ok := n.packages.Get(); ok {
+		other.packages.Set(states)
+	}
+	out, _ := other.dry()
+	out.manager = n.hosts.manager
+	s := other.newShift(applying, files, out, "", "check")
+	s.engine.Hold = nil
+	is := func(e duty.Entry) bool { return slices.Contains(rendered, e.Duty.Name()) }
+	table := slices.DeleteFunc(s.table, func(e duty.Entry) bool { return !is(e) })
+	_ = s.engine.Pass(ctx, table) // the records say it
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	e, ok := other.config.Get()
+	if !ok {
+		return nil, nil, errors.New("the configuration cannot be read")
+	}
+	var records []duty.Record
+	for _, r := range s.board.Records() {
+		if slices.Contains(rendered, r.Name) && r.Name != configName && r.Name != "parameters" {
+			records = append(records, r)
+		}
+	}
+	return e, records, nil
+}
+
+// startsLock keeps those that count starts from one another.
+const startsLock = status.Dir + "/starts.lock"
+
+// countStart counts a start of ecsnode under a bundle that is being watched, and
+// goes back from one under which ecsnode does not run. ended takes it back.
+func (n *Node) countStart(ctx context.Context) (ended func()) {
+	counting := func(do func() error) {
+		unlock, err := n.disk.Lock(ctx, startsLock, "ecsnode")
+		if err == nil {
+			err = do()
+			unlock()
+		}
+		if err != nil {
+			n.opts.Log.Warn("start not counted", "err", err)
+		}
+	}
+	end := func() error { return nil }
+	counting(func() error {
+		alone := false
+		if unlock, err := n.disk.TryLock(passLock, "ecsnode"); err == nil {
+			defer unlock()
+			alone = true
+		}
+		went, back, err := bundles.Start(n.disk, alone)
+		if end = back; went != "" {
+			n.opts.Log.Error("bundle left", "what", went)
+		}
+		return err
+	})
+	return func() {
+		ctx = context.WithoutCancel(ctx)
+		counting(end)
+	}
+}
+
+// bundleStatus is how the node stands with bundles, nil if it has to do with none.
+func (n *Node) bundleStatus() *facts.Bundle {
+	b, ok := n.bundle.Get()
+	if !ok {
+		b, _ = bundles.Describe(n.disk) // no pass was made: the duty is held, or waits
+	}
+	if b.Digest == "" && b.Channel == "" && len(b.Bad) == 0 && b.Pinned == "" {
+		return nil
+	}
+	return &b
+}
+
+// Bundle returns how the node stands with bundles: as a running ecsnode says, or
+// without one what is on disk.
+func (n *Node) Bundle() (facts.Bundle, error) {
+	if d, err := status.Latest(n.disk); err == nil && d.StoppedAt.IsZero() {
+		if running, err := n.daemonRuns(); err == nil && running {
+			if d.Bundle == nil {
+				return facts.Bundle{}, nil
+			}
+			return *d.Bundle, nil
+		}
+	}
+	b, err := bundles.Describe(n.disk)
+	pin, pinErr := readPin(n.disk)
+	b.Pinned = pin.Digest
+	return b, errors.Join(err, pinErr)
+}
+
+func readRequest[T any](files fsx.FS, name string) (v T, err error) {
+	data, err := files.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return v, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &v)
+	}
+	if err != nil {
+		var none T
+		return none, fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	return v, nil
+}
+
+func readPin(files fsx.FS) (facts.BundlePin, error) {
+	return readRequest[facts.BundlePin](files, pinFile)
+}
+
+// PinBundle has the node run a bundle that it has, by the beginning of its digest,
+// or with facts.NoBundle the baked configuration, until UnpinBundle.
+func (n *Node) PinBundle(digest string) (bundle.Digest, error) {
+	pin := facts.BundlePin{Digest: facts.NoBundle, At: time.Now()}
+	if digest != facts.NoBundle {
+		have, err := bundleStore{n.disk}.List()
+		if err != nil {
+			return "", fmt.Errorf("cannot tell which bundles the node has: %w", err)
+		}
+		found := slices.DeleteFunc(slices.Clone(have), func(d bundle.Digest) bool { return !strings.HasPrefix(string(d), digest) })
+		if len(found) != 1 || len(digest) < 4 {
+			var short []string
+			for _, d := range have {
+				short = append(short, d.Short())
+			}
+			return "", fmt.Errorf("cannot pin %q: the node has %s", digest, strings.Join(append(short, facts.NoBundle+" (the baked configuration)"), ", "))
+		}
+		pin.Digest = string(found[0])
+	}
+	return bundle.Digest(pin.Digest), n.ask(pinFile, pin)
+}
+
+// UnpinBundle has the node follow its channel again, and reports whether it did
+// not.
+func (n *Node) UnpinBundle() (was bool, err error) { return n.disk.Remove(pinFile) }
+
+// PullBundle has the channel looked at now: by the daemon, or without one here. It
+// returns how the duty stands then.
+func (n *Node) PullBundle(ctx context.Context) (r duty.Record, b facts.Bundle, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pullPatience)
+	defer cancel()
+	if err := n.prepare(); err != nil {
+		return r, b, err
+	}
+	asked := time.Now()
+	request := applyRequest{ID: "pull " + strconv.FormatInt(asked.UnixNano(), 36), At: asked}
+	defer func() {
+		if now, err := readRequest[applyRequest](n.disk, pullFile); err == nil && now.ID == request.ID {
+			_, _ = n.disk.Remove(pullFile) // left behind it asks nobody again
+		}
+	}()
+	for {
+		running, err := n.daemonRuns()
+		if err != nil {
+			return r, b, err
+		}
+		waits := "another makes a pass"
+		if running {
+			now, err := readRequest[applyRequest](n.disk, pullFile)
+			if err != nil || now.ID < request.ID {
+				if err := n.ask(pullFile, request); err != nil {
+					return r, b, err
+				}
+			}
+			waits = "the running ecsnode has not looked yet"
+			if d, err := status.Load(n.disk, status.Path); err == nil {
+				for _, r := range d.Duties {
+					looked := d.Bundle != nil && !d.Bundle.Looked.Before(asked)
+					off := d.Bundle == nil || d.Bundle.Channel == ""
+					if r.Name == bundles.Name && !r.Running && (r.State == duty.Held || r.Started.After(asked) && (looked || off)) {
+						if d.Bundle != nil {
+							b = *d.Bundle
+						}
+						return r, b, nil
+					}
+				}
+			}
+		} else {
+			unlock, err := n.disk.TryLock(passLock, "ecsnode bundle pull")
+			if err == nil {
+				defer unlock()
+				return n.pullHere(ctx)
+			}
+			if !errors.Is(err, fsx.ErrLocked) {
+				return r, b, err
+			}
+			waits = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+			return r, b, fmt.Errorf("cannot get a pull: %s: %w", waits, context.Cause(ctx))
+		case <-time.After(applyPoll):
+		}
+	}
+}
+
+// pullPatience is longer than a download may take.
+const pullPatience = 4 * time.Minute
+
+func (n *Node) pullHere(ctx context.Context) (r duty.Record, b facts.Bundle, err error) {
+	s := n.newShift(applying, n.disk, n.outside(), "", "bundle pull")
+	need := []string{configName, "requests", "instance", bundles.Name}
+	_ = s.engine.Pass(ctx, slices.DeleteFunc(s.table, func(e duty.Entry) bool { return !slices.Contains(need, e.Duty.Name()) })) // the records say it
+	for _, r = range s.board.Records() {
+		if r.Name == bundles.Name {
+			break
+		}
+	}
+	b, _ = n.bundle.Get()
+	return r, b, nil
+}

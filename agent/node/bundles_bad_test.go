@@ -1,0 +1,246 @@
+package node_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/ecsnode/ecsnode/agent/bundle"
+	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/sim"
+)
+
+func TestWhatMustNotComeIntoEffect(t *testing.T) {
+	other, err := bundle.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		arrange func(n *follower)
+		state   duty.State
+		says    []string
+	}{
+		"a wrong signature": {func(n *follower) {
+			sealed := n.sign()
+			at := bytes.Index(sealed, []byte(`"serial": 2`))
+			sealed[at+len(`"serial": `)] = '3'
+			n.world.PutObject(bucketOf, "nodes/channels/stable", sealed)
+		}, duty.Failing, []string{"cannot trust s3://acme-config/nodes/channels/stable: its signature is wrong"}},
+		"a key that is not trusted": {func(n *follower) {
+			n.doc.Serial++
+			n.signAs(other)
+		}, duty.Failing, []string{"it is not signed by a trusted key"}},
+		"a document of another channel": {func(n *follower) {
+			n.doc.Name, n.doc.Serial = "staging", 9
+			sealed := n.signAs(n.key)
+			n.world.PutObject(bucketOf, "nodes/channels/stable", sealed)
+		}, duty.Failing, []string{"it is of the channel staging and not of stable"}},
+		"a channel played back": {func(n *follower) {
+			n.sign()
+			n.pass(look)
+			n.doc.Stable, n.doc.Serial = n.upload(says("old")), 1
+			n.signAs(n.key)
+		}, duty.Failing, []string{"serial 1 is older than 2"}},
+		"a channel that has expired": {func(n *follower) {
+			n.doc.Expires = time.Now().Add(time.Second).UTC().Truncate(time.Second)
+			n.publish(says("late"))
+		}, duty.OK, []string{"it expired at"}},
+		"a swapped bundle": {func(n *follower) {
+			d := n.publish(says("swapped"))
+			n.world.PutObject(bucketOf, "nodes/"+bundle.ObjectKey(d), []byte(strings.Repeat("x", int(n.doc.Stable.Size))))
+		}, duty.Failing, []string{"it is another archive than the channel names"}},
+		"a truncated bundle": {func(n *follower) {
+			d := n.publish(says("cut"))
+			archive, _ := n.world.Object(bucketOf, "nodes/"+bundle.ObjectKey(d))
+			n.world.PutObject(bucketOf, "nodes/"+bundle.ObjectKey(d), archive[:len(archive)/2])
+		}, duty.Failing, []string{"it is another archive than the channel names"}},
+		"a bundle that is larger than it should be": {func(n *follower) {
+			d := n.publish(says("large"))
+			n.world.PutObject(bucketOf, "nodes/"+bundle.ObjectKey(d), make([]byte, 8<<20))
+		}, duty.Failing, []string{"is not put into effect: cannot read s3://acme-config/nodes/bundles/"}},
+		"a bundle that is not there": {func(n *follower) {
+			d := n.publish(says("gone"))
+			n.world.DeleteObject(bucketOf, "nodes/"+bundle.ObjectKey(d))
+		}, duty.Failing, []string{"absent: there is no such object"}},
+		"what is no bundle": {func(n *follower) {
+			n.doc.Stable = n.uploadRaw([]byte("no archive at all"))
+			n.sign()
+		}, duty.Failing, []string{"it is no bundle"}},
+		"a forbidden path": {func(n *follower) {
+			n.publish(fstest.MapFS{"ecsnode.yaml": {Data: []byte("files: {items: {/etc/systemd/system/ecsnode.service.d/x.conf: {content: x}}}\n")}})
+		}, duty.Failing, []string{"belongs to ecsnode"}},
+		"other keys": {func(n *follower) {
+			n.publish(fstest.MapFS{"ecsnode.yaml": {Data: []byte("bundle: {keys: [" + other.Public().String() + "]}\n")}})
+		}, duty.Failing, []string{"a bundle does not say where bundles come from"}},
+		"settings that are none": {func(n *follower) {
+			n.publish(fstest.MapFS{"ecsnode.yaml": {Data: []byte("files: [\n")}})
+		}, duty.Failing, []string{"its settings are not in effect"}},
+		"a template that fails on this node only": {func(n *follower) {
+			n.publish(says("{{ tag `rack` }}"))
+		}, duty.Failing, []string{"it does not work on this node: files failing", "rack"}},
+		"a template that is no template": {func(n *follower) {
+			n.publish(says("{{ tag"))
+		}, duty.Failing, []string{"it does not work on this node: files failing"}},
+		"a bundle for newer agents": {func(n *follower) {
+			n.doc.Stable = n.upload(says("newer"))
+			n.doc.Stable.MinimumAgent = "v9.0.0"
+			n.sign()
+		}, duty.OK, []string{"takes agent v9.0.0, and this is test"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onFollower(t, "", func(t *testing.T, n *follower) {
+				good := n.publish(says("good"))
+				n.run()
+				n.pass(settled)
+				tc.arrange(n)
+				n.pass(look)
+				n.wants(good, tc.state, tc.says...)
+				n.want(motd, "good in prod")
+				requests := n.world.Count("s3")
+				n.pass(3 * time.Hour)
+				n.wants(good, tc.state, tc.says...)
+				if got := n.world.Count("s3") - requests; got > 4*3*3 {
+					t.Errorf("%d requests in three hours", got)
+				}
+				for _, rec := range n.status().Duties {
+					if rec.Name != "bundle" && rec.State != duty.OK {
+						t.Errorf("%s is %s: %s", rec.Name, rec.State, rec.Err)
+					}
+				}
+				// The next one that is good comes into effect.
+				n.doc.Name, n.doc.Expires, n.doc.Serial = "stable", time.Time{}, 10
+				next := n.publish(says("next"))
+				n.pass(look)
+				n.wants(next, duty.OK)
+				n.restart()
+				n.wants(next, duty.OK)
+			})
+		})
+	}
+}
+
+func TestABundleThatFailsIsLeftAndStaysBad(t *testing.T) {
+	onFollower(t, "", func(t *testing.T, n *follower) {
+		good := n.publish(says("good"))
+		n.run()
+		n.pass(settled)
+		tree := says("bad")
+		tree["ecsnode.yaml"] = &fstest.MapFile{Data: []byte("files: {splay: 0s, items: {" + motd + ": {template: motd}, /etc/extra: {content: x}}}\n")}
+		bad := n.publish(tree)
+		n.pass(look - 5*time.Minute)
+		n.wants(bad, duty.OK, "watched")
+		n.want("/etc/extra", "x")
+		// What it has made turns out not to be kept: a local failure.
+		n.obstruct(motd)
+		n.pass(3 * time.Minute)
+		n.wants(good, duty.OK, "was bad for this node", "files failing", "ecsnode bundle retry")
+		if n.read("/etc/extra") != "" {
+			t.Error("what the bundle has made was not taken back")
+		}
+		if got, want := n.report(), "stable/"+good.Short()+":well/"+bad.Short()+":bad"; got != want {
+			t.Errorf("ECS was told %q, want %q", got, want)
+		}
+		n.unobstruct(motd)
+
+		// Neither time nor a new serial makes it good, nor a restart.
+		n.pass(2 * time.Hour)
+		n.sign()
+		n.pass(look)
+		n.restart()
+		n.pass(look)
+		n.wants(good, duty.OK, "was bad for this node")
+		n.want(motd, "good in prod")
+
+		// A signed retry does.
+		n.doc.Stable.Attempt++
+		n.sign()
+		n.pass(look)
+		n.wants(bad, duty.OK)
+		n.pass(settled)
+		n.wants(bad, duty.OK, "Good:"+string(bad))
+		if got, want := n.report(), "stable/"+bad.Short()+":well"; got != want {
+			t.Errorf("ECS was told %q, want %q", got, want)
+		}
+	})
+}
+
+// obstruct puts a directory with something in it in the place of a file.
+func (n *follower) obstruct(name string) {
+	n.t.Helper()
+	if err := os.Remove(filepath.Join(n.root, name)); err != nil {
+		n.t.Fatal(err)
+	}
+	n.write(name+"/x", "x")
+}
+
+func (n *follower) unobstruct(name string) {
+	n.t.Helper()
+	if err := os.RemoveAll(filepath.Join(n.root, name)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func TestWhatFailedBeforeOrIsOutsideCondemnsNoBundle(t *testing.T) {
+	onFollower(t, "", func(t *testing.T, n *follower) {
+		n.publish(says("good"))
+		n.run()
+		n.pass(settled)
+		// ECS gives no answer for an hour, from just after the activation on.
+		d := n.publish(says("next"))
+		n.pass(look - 5*time.Minute)
+		n.wants(d, duty.OK, "watched")
+		if err := n.world.SetFault("ecs", sim.Fault{Kind: sim.FaultStatus, Status: 503}); err != nil {
+			t.Fatal(err)
+		}
+		n.pass(time.Hour)
+		n.world.ClearFaults()
+		n.pass(settled)
+		n.wants(d, duty.OK, "Good:"+string(d))
+
+		// What fails before stays out of it.
+		n.obstruct(motd)
+		n.pass(2 * time.Minute)
+		if n.state("files").State != duty.Failing {
+			t.Fatal("files does not fail")
+		}
+		d = n.publish(fstest.MapFS{"ecsnode.yaml": says("")["ecsnode.yaml"], "templates/motd": {Data: []byte("after\n")}})
+		n.pass(look)
+		n.wants(d, duty.OK)
+		n.pass(settled)
+		n.wants(d, duty.OK)
+	})
+}
+
+func TestADayWithoutS3(t *testing.T) {
+	for name, fault := range map[string]sim.Fault{
+		"answers 500": {Kind: sim.FaultStatus, Status: 500},
+		"hangs":       {Kind: sim.FaultHang},
+		"throttles":   {Kind: sim.FaultThrottle},
+		"resets":      {Kind: sim.FaultReset},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onFollower(t, "", func(t *testing.T, n *follower) {
+				d := n.publish(says("good"))
+				n.run()
+				n.pass(settled)
+				if err := n.world.SetFault("s3", fault); err != nil {
+					t.Fatal(err)
+				}
+				n.pass(12 * time.Hour)
+				n.wants(d, duty.Failing, "cannot read s3://acme-config/nodes/channels/stable: unavailable")
+				n.restart()
+				n.pass(12 * time.Hour)
+				n.wants(d, duty.Failing, "unavailable")
+				n.want(motd, "good in prod")
+				next := n.publish(says("next"))
+				n.world.ClearFaults()
+				n.pass(6 * time.Minute)
+				n.wants(next, duty.OK)
+			})
+		})
+	}
+}
