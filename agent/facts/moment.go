@@ -28,5 +28,14 @@ func (m Moment) Left(now Moment) time.Duration {
 	return left
 }
 
+// Passed reports whether now is past m. In one boot the clock that nobody sets
+// says so.
+func (m Moment) Passed(now Moment) bool {
+	if m.BootID != "" && m.BootID == now.BootID {
+		return now.Boot >= m.Boot
+	}
+	return !now.Wall.Round(0).Before(m.Wall)
+}
+
 // At returns the moment of a wall clock time.
 func (m Moment) At(t time.Time) Moment { return m.Add(t.Sub(m.Wall.Round(0))) }

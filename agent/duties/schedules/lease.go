@@ -70,7 +70,7 @@ func (p *pass) claim(ctx context.Context, name string, r record) (record, error)
 	if err := json.Unmarshal(there.Body, &theirs); err != nil || theirs.Token == "" {
 		return r, fmt.Errorf("cannot read %s: it is no lease", o)
 	}
-	if theirs.Token == mine.Token {
+	if theirs.Token == mine.Token && theirs.Instance == mine.Instance {
 		r.Due.Owned = true
 		return r, nil
 	}

@@ -79,6 +79,9 @@ func (p *pass) tryToBegin(name string, r record, v view) (record, error) {
 	if drains, told := p.Drains.Get(); drains || !told { // since this pass began
 		return r, duty.WaitingFor("%s", whyDrains)
 	}
+	if err := p.ctx.Err(); err != nil { // what could not be begun any more is not written down
+		return r, duty.WaitingFor("this pass had no time for it: %w", err)
+	}
 	wanted := r.Due
 	r.Run, r.Due = &next, nil
 	p.state.Schedules[name] = r
@@ -112,9 +115,13 @@ func (p *pass) tryToBegin(name string, r record, v view) (record, error) {
 
 // container is that of a family which was started last.
 func (p *pass) container(ctx context.Context, e Exec) (id string, err error) {
-	all, err := p.Docker.Containers(ctx)
-	if err != nil {
-		return "", err
+	if !p.looked {
+		p.containers, p.docker = p.Docker.Containers(ctx)
+		p.looked = true
+	}
+	all := p.containers
+	if p.docker != nil {
+		return "", p.docker
 	}
 	names := map[string]bool{}
 	var found facts.Container
@@ -189,8 +196,10 @@ func (p *pass) observeJob(ctx context.Context, name string, r record, s Schedule
 		r.Forget = r.Run.Job
 		return p.ended(name, r, facts.ScheduleRun{Started: job.Started, Ended: job.Ended, Result: r.Run.result(job), Output: job.Output}, s), nil
 	case r.Run.Ending != "":
-		return p.ended(name, r, facts.ScheduleRun{Result: r.Run.Ending}, s), nil
+		r.Forget = r.Run.Job // its unit is gone, and its output is not
+		return p.ended(name, r, facts.ScheduleRun{Result: r.Run.Ending, Output: job.Output}, s), nil
 	case r.Run.Started:
+		r.Forget = r.Run.Job
 		return p.ended(name, r, facts.ScheduleRun{Result: "nobody can tell how it ended: its unit is gone", Unknown: true}, s), nil
 	}
 	// It was written down and not begun.
@@ -306,7 +315,7 @@ func (p *pass) observeTask(ctx context.Context, name string, r record, s Schedul
 
 // timeOut has a task end that runs too long. systemd does so with jobs.
 func (p *pass) timeOut(r record) record {
-	if r.Run.Ending == "" && r.Run.Deadline.Left(p.now) <= 0 {
+	if r.Run.Ending == "" && r.Run.Deadline.Passed(p.now) {
 		r.Run.Ending = timedOut
 	}
 	return r

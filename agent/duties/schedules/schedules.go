@@ -135,8 +135,19 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	began := time.Now()
 	p := &pass{Duty: d, ctx: ctx, c: c, drains: drains, now: d.Clock.Now()}
+	instance, known := d.Instance.Get()
+	if !known {
+		return duty.Outcome{}, duty.WaitingFor("the identity of the instance")
+	}
 	if !d.loaded {
 		s, err := load(d.FS)
+		if err != nil && !errors.Is(err, errDamaged) { // what is there must not be written over
+			return duty.Outcome{}, err
+		}
+		if s.Instance != "" && s.Instance != instance.ID { // of the one that an image was made from
+			s = state{Schedules: map[string]record{}}
+		}
+		s.Instance = instance.ID
 		d.state, d.loaded, d.tries = s, true, map[string]try{}
 		p.fail(err)
 	}
@@ -175,6 +186,11 @@ type pass struct {
 	errs   []error
 	told   []string // what happened in it, for the log
 	store  error    // S3 does not answer: it is not asked again in this pass
+	// What Docker runs, or why that is not known: it is asked once in a pass, so
+	// that a Docker that hangs keeps nothing else from running.
+	containers []facts.Container
+	docker     error
+	looked     bool
 }
 
 func (p *pass) tell(format string, args ...any) {

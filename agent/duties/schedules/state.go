@@ -75,18 +75,23 @@ type run struct {
 }
 
 type state struct {
+	Instance  string            `json:"instance"` // that the rest is of
 	Schedules map[string]record `json:"schedules"`
 }
 
+var errDamaged = errors.New("cannot read which ticks have run")
+
 func load(files fsx.FS) (s state, err error) {
 	data, err := files.ReadFile(File)
-	if err == nil {
-		err = json.Unmarshal(data, &s)
-	} else if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = nil
-	}
-	if err != nil {
-		s, err = state{}, fmt.Errorf("cannot read which ticks have run, so that none up to now is run: %w", err)
+	case err != nil:
+		return state{}, fmt.Errorf("cannot read which ticks have run: %w", err)
+	default:
+		if err = json.Unmarshal(data, &s); err != nil {
+			s, err = state{}, fmt.Errorf("%w, so that none up to now is run: %w", errDamaged, err)
+		}
 	}
 	if s.Schedules == nil {
 		s.Schedules = map[string]record{}
