@@ -500,28 +500,3 @@ func BenchmarkANewBundle(b *testing.B) {
 		b.StartTimer()
 	}
 }
-
-// TestAFleetAsksEvenly: what 10,000 nodes ask in each minute of an hour.
-func TestAFleetAsksEvenly(t *testing.T) {
-	const nodes, most = 10_000, 1.15
-	looks := map[int]int{}
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for i := range nodes {
-		p := &pass{Duty: &Duty{ID: fmt.Sprintf("i-%017x", i)}, settings: Settings{Config: Default()}}
-		for at := p.schedule(start); at.Before(start.Add(time.Hour)); at = p.schedule(at) {
-			looks[int(at.Sub(start)/time.Minute)]++
-		}
-	}
-	mean := float64(nodes*4) / 60
-	for minute := range 60 {
-		if n := float64(looks[minute]); n > mean*most || n < mean/most {
-			t.Errorf("minute %d: %v looks, %v on average", minute, n, mean)
-		}
-	}
-	t.Logf("%.1f requests a second; by minute of the first 15: %v", mean/60, func() (all []int) {
-		for minute := range 15 {
-			all = append(all, looks[minute])
-		}
-		return all
-	}())
-}
