@@ -50,6 +50,7 @@ every type that reaches an interface, which costs tens of megabytes.
 
 # Data flow
 
+	S3, cell[Instance] ─> bundle ─> /var/lib/ecsnode/bundles/active ─> config;  how it does ─> ECS PutAttributes
 	ecsnode.yaml, conf.d ─> config ────> cell[effective] ───┬──────────────┐
 	command line ────────> requests ──> cell[holds]         │              │
 	IMDS, ec2:DescribeTags > instance ─> cell[Instance] ────┼─> ecsconfig ─┼─> /etc/ecs/ecs.config
@@ -168,8 +169,8 @@ everybody.
 
 # Who may set what
 
-Settings come from files that root writes: defaults < ecsnode.yaml < conf.d. A
-file with any problem is left out whole, named, and shown failing; a problem
+Settings come from files that root writes and from the bundle in effect: defaults
+< ecsnode.yaml < the bundle's < conf.d. A file with any problem is left out whole, named, and shown failing; a problem
 that shows only in combination is placed in, and costs, the file that made it.
 A process that has read good content of the file before keeps that in effect, so
 that a slip of the pen takes nothing from a running node.
@@ -198,6 +199,23 @@ does not know, for it may be a condition; what is no condition goes into info.
 
 A node tells what it runs in the attribute ecsnode.bundle of its container
 instance (bundle.Report); promoting reads it.
+
+On a node the bundle in effect is where the link bundles/active leads; without
+one it is the baked configuration. Whether the node likes it is in bundle.json,
+which is written before the link is switched: whatever ends the process, what is
+in effect is whole, and the next pass finds what was begun. Config reads the
+bundle's ecsnode.yaml through the link, under a name that says which bundle it
+is, and everything else of the bundle is read by the digest of the layer that is
+in effect, so that settings and templates are always of the same one.
+
+	channels/NAME ─> choose ─> bundles/DIGEST ─> check (a dry pass of what renders, by
+	another Node) ─> bundle.json ─> link ─> cell[effective]; watch ─> good, or back
+
+The check compares with what the same pass makes without the bundle, and the
+watch with how duties stood before it: only what was well can condemn it. The
+engine notes on a Record whether all of an error was want of an answer
+(Record.Outside); for duties that ask nothing beyond the node, that is no excuse
+(node.blamed). Time in which that is so, or something waits, is not counted.
 
 # Who makes passes
 

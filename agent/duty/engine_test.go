@@ -781,3 +781,29 @@ func TestBadTablesPanic(t *testing.T) {
 		})
 	}
 }
+
+func TestARecordSaysWhetherAnErrorIsOfTheOutside(t *testing.T) {
+	down := errors.New("down")
+	for name, c := range map[string]struct {
+		err     error
+		outside bool
+	}{
+		"of the outside":               {fmt.Errorf("cannot ask: %w", down), true},
+		"of the node":                  {errors.New("no such file"), false},
+		"both":                         {errors.Join(down, errors.New("no such file")), false},
+		"beside what is awaited":       {errors.Join(down, duty.WaitingFor("input")), true},
+		"marked as one that will last": {duty.Lasting(fmt.Errorf("cannot: %w", down)), true},
+		"none":                         {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.engine.Outside = func(err error) bool { return err == down }
+				_ = w.engine.Pass(t.Context(), []duty.Entry{{Timeout: time.Second, Duty: fn{"fn", always(c.err)}}})
+				if got := w.last().Outside; got != c.outside {
+					t.Errorf("outside = %v", got)
+				}
+			})
+		})
+	}
+}

@@ -32,7 +32,12 @@ const (
 // bundleDuty is the entry of bundles. Its own settings are those of the image and
 // of user data: what a bundle sets of them has its layer left out.
 func (n *Node) bundleDuty(p phase, files fsx.FS, out outside, board *status.Board) duty.Entry {
-	drains := n.drains(p, files)
+	var drains cell.Reader[bool] = n.drains(p, files)
+	if !n.hasDocker() { // nothing drains it
+		never := cell.Comparable[bool]()
+		never.Set(false)
+		drains = never
+	}
 	d := &bundles.Duty{
 		FS: files, ID: n.id, Version: n.opts.Version, Settings: n.bundleSettings(), Instance: n.instance,
 		Pin: n.pin, Asked: n.pullAsked, Drains: drains, Objects: n.hosts.s3, Store: bundleStore{n.disk},
@@ -372,10 +377,10 @@ func (n *Node) PullBundle(ctx context.Context) (r duty.Record, b facts.Bundle, e
 			}
 			waits = "the running ecsnode has not looked yet"
 			if d, err := status.Load(n.disk, status.Path); err == nil {
-				for _, r := range d.Duties {
+				for _, r := range since(d.Duties, asked) {
 					looked := d.Bundle != nil && !d.Bundle.Looked.Before(asked)
 					off := d.Bundle == nil || d.Bundle.Channel == ""
-					if r.Name == bundles.Name && !r.Running && (r.State == duty.Held || r.Started.After(asked) && (looked || off)) {
+					if r.Name == bundles.Name && !r.Running && r.State != duty.Waiting && (r.State == duty.Held || r.Started.After(asked) && (looked || off)) {
 						if d.Bundle != nil {
 							b = *d.Bundle
 						}
@@ -387,7 +392,7 @@ func (n *Node) PullBundle(ctx context.Context) (r duty.Record, b facts.Bundle, e
 			unlock, err := n.disk.TryLock(passLock, "ecsnode bundle pull")
 			if err == nil {
 				defer unlock()
-				return n.pullHere(ctx)
+				return n.pullHere(ctx, asked)
 			}
 			if !errors.Is(err, fsx.ErrLocked) {
 				return r, b, err
@@ -405,11 +410,11 @@ func (n *Node) PullBundle(ctx context.Context) (r duty.Record, b facts.Bundle, e
 // pullPatience is longer than a download may take.
 const pullPatience = 4 * time.Minute
 
-func (n *Node) pullHere(ctx context.Context) (r duty.Record, b facts.Bundle, err error) {
+func (n *Node) pullHere(ctx context.Context, asked time.Time) (r duty.Record, b facts.Bundle, err error) {
 	s := n.newShift(applying, n.disk, n.outside(), "", "bundle pull")
 	need := []string{configName, "requests", "instance", bundles.Name}
 	_ = s.engine.Pass(ctx, slices.DeleteFunc(s.table, func(e duty.Entry) bool { return !slices.Contains(need, e.Duty.Name()) })) // the records say it
-	for _, r = range s.board.Records() {
+	for _, r = range since(s.board.Records(), asked) {
 		if r.Name == bundles.Name {
 			break
 		}

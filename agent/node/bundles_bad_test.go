@@ -244,3 +244,39 @@ func TestADayWithoutS3(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatS3RefusesIsTold(t *testing.T) {
+	for name, tc := range map[string]struct {
+		arrange func(n *follower)
+		says    string
+	}{
+		"no such bucket": {func(n *follower) {
+			n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {source: s3://nobodys/nodes}\n")
+		}, "cannot read s3://nobodys/nodes/channels/stable: absent: there is no such bucket"},
+		"no such channel": {func(n *follower) {
+			n.world.DeleteObject(bucketOf, "nodes/channels/stable")
+		}, "cannot read s3://acme-config/nodes/channels/stable: absent: there is no such object"},
+		"no permission": {func(n *follower) { n.world.Deny("s3:GetObject") }, "refused: the instance role must allow s3:GetObject (AccessDenied)"},
+		"another region": {func(n *follower) {
+			n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {region: us-east-1}\n")
+		}, "refused: the bucket is in eu-west-1, not in us-east-1"},
+		"throttling": {func(n *follower) { n.world.SetRate(sim.BucketS3Read, sim.Rate{}) }, "unavailable: throttled (SlowDown)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onFollower(t, "", func(t *testing.T, n *follower) {
+				good := n.publish(says("good"))
+				n.run()
+				n.pass(settled)
+				tc.arrange(n)
+				n.pass(look)
+				n.wants(good, duty.Failing, tc.says)
+				requests := n.world.Count("s3")
+				n.pass(time.Hour)
+				n.wants(good, duty.Failing, tc.says)
+				if got := n.world.Count("s3") - requests; got > 3*15 {
+					t.Errorf("%d requests in an hour", got)
+				}
+			})
+		})
+	}
+}

@@ -268,7 +268,11 @@ func (p *pass) put(a place, linked bundle.Digest) (bundle.Digest, error) {
 		p.out.Changed, p.waits = true, "this is a dry run"
 		return linked, nil
 	}
-	if drains, known := p.Drains.Get(); drains || !known {
+	switch drains, known := p.Drains.Get(); {
+	case !known:
+		p.waits = "whether the node drains is not known yet"
+		return linked, duty.WaitingFor("whether the node drains")
+	case drains:
 		p.waits = "the node drains"
 		return linked, nil
 	}

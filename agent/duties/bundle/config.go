@@ -27,7 +27,7 @@ type Config struct {
 
 const (
 	defaultSchedule = "*/15 * * * *"
-	defaultSplay    = 10 * time.Minute
+	defaultSplay    = 15 * time.Minute // as long as it is until the next look: the bucket is asked evenly
 	defaultWatch    = 10 * time.Minute
 	defaultKeep     = 3
 )

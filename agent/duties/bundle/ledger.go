@@ -157,7 +157,7 @@ func Describe(files fsx.FS) (facts.Bundle, error) {
 		return facts.Bundle{}, err
 	}
 	linked, err := active(files)
-	return l.describe(linked, time.Time{}), err
+	return l.describe(linked, time.Now()), err
 }
 
 func (l *ledger) describe(linked bundle.Digest, now time.Time) facts.Bundle {
@@ -166,10 +166,8 @@ func (l *ledger) describe(linked bundle.Digest, now time.Time) facts.Bundle {
 		b.Since, b.Why = l.Now.Since, l.Now.Why
 	}
 	if l.Watch != nil && l.Watch.Digest == linked {
-		b.Watched = l.Watch.Since.Add(l.Watch.Left)
-		if !now.IsZero() {
-			b.Watched = now.Round(0).Add(l.Watch.Left).Round(10 * time.Second)
-		}
+		const step = 10 * time.Second // so that it does not change with every pass
+		b.Watched = now.Round(0).Add(l.Watch.Left).Truncate(step).Add(step)
 	}
 	return b
 }

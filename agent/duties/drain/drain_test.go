@@ -1038,15 +1038,43 @@ func TestADrainedNodeAsksLittle(t *testing.T) {
 	})
 }
 
-func (r *rig) hook(name string, mode fs.FileMode) {
+func (r *rig) hook(name string, mode fs.FileMode) { r.hookIn(drain.HookDir, name, mode) }
+
+func (r *rig) hookIn(dir, name string, mode fs.FileMode) {
 	r.t.Helper()
-	file := path.Join(drain.HookDir, name)
+	file := path.Join(dir, name)
 	if _, err := r.disk.MkdirAll(path.Dir(file), 0o755); err != nil {
 		r.t.Fatal(err)
 	}
 	if _, err := r.disk.WriteFile(file, []byte("#!/bin/sh\n"), fsx.How{Mode: mode}); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+func TestHooksOfABundleAreRunAndComeBeforeThoseOfTheSameName(t *testing.T) {
+	const dir = "/var/lib/bundles/1/hooks"
+	onNode(t, nil, func(t *testing.T, r *rig) {
+		c := drain.Default()
+		c.Hooks = dir
+		r.config.Set(c)
+		r.hook("notice.d/10-tell", 0o755)
+		r.hook("notice.d/20-image", 0o755)
+		r.hookIn(dir, "notice.d/10-tell", 0o755)
+		r.hookIn(dir, "notice.d/30-bundle", 0o755)
+		r.hookIn(dir, "notice.d/40-open-to-all", 0o757)
+		r.notice(r.spot(2 * time.Minute))
+		r.passes(4 * time.Second)
+		var ran []string
+		for _, c := range r.jobs.ran {
+			ran = append(ran, c.Argv[0])
+		}
+		want := []string{"/etc/ecsnode/hooks/notice.d/20-image", dir + "/notice.d/10-tell", dir + "/notice.d/30-bundle"}
+		slices.Sort(ran)
+		if !slices.Equal(ran[:min(3, len(ran))], want) {
+			t.Errorf("ran %q", ran)
+		}
+		r.says("hook notice/40-open-to-all is refused: others than root may write it")
+	})
 }
 
 func TestHooksAreRunOnceForEachEventAndTold(t *testing.T) {

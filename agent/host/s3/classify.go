@@ -46,6 +46,8 @@ func classify(ctx context.Context, err error, o facts.Object, only facts.Conditi
 		return fmt.Errorf("%w: there is no such object", facts.ErrAbsent)
 	case "ConditionalRequestConflict", "OperationAborted":
 		return fmt.Errorf("%w: another write was under way (%s)", facts.ErrUnavailable, a.code)
+	case "RequestTimeTooSkewed":
+		return fmt.Errorf("%w: the clock of the node is off by more than 15 minutes (%s): see chronyc tracking", facts.ErrUnavailable, a.code)
 	case "PreconditionFailed":
 		if only.Absent {
 			return facts.ErrExists

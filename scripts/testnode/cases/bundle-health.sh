@@ -14,7 +14,7 @@ YAML
 good=$(push)
 boot
 within 60 joined web
-good_by_time() { not on sh -c 'ecsnode bundle show | grep watched'; }
+good_by_time() { on sh -c 'ecsnode bundle show --json | grep last_good'; }
 within 150 good_by_time
 
 bundle_file ecsnode.yaml <<'YAML'
@@ -22,7 +22,7 @@ files:
   splay: 0s
   items:
     /etc/motd.app: {content: bad}
-    /etc/systemd/system/bad.service: {content: "[Service]\nExecStart=/bin/false\n"}
+    /etc/systemd/system/bad.service: {content: "[Service]\nType=oneshot\nExecStart=/bin/false\n"}
 services: {units: {bad.service: {state: started}}}
 YAML
 bad=$(push --force)

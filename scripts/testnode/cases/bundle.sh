@@ -30,7 +30,7 @@ runs_bundle "$second" "goes back to the baked configuration"
 says() { [[ $(on cat /etc/motd.app) == "$1 in prod" ]]; }
 within 5 says two
 ecs_has_started 1
-well() { not on sh -c 'ecsnode bundle show | grep watched'; }
+well() { on sh -c "ecsnode bundle show --json | grep 'last_good.*$second'"; }
 within 90 well
 
 reboot
