@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Name:     a node gets its settings by bundles
 # Node:     a new instance that follows a channel
-# Happens:  it boots; another bundle is pushed; it reboots
-# Must be:  ECS starts once, with what the bundle sets; the second one is followed; after the reboot Docker starts once, with its settings
+# Happens:  it boots; another bundle, of 200 files, is pushed; it reboots
+# Must be:  ECS starts once, with what the bundle sets; the second one is in effect within a second; after the reboot Docker starts once, with its settings
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
@@ -24,8 +24,15 @@ runs_bundle "$first" "stable of stable, serial 1"
 [[ $(on docker info --format '{{.LoggingDriver}}') == json-file ]]
 
 bundle_file templates/motd <<<'two in {{ tag "env" }}'
+for i in {1..200}; do
+	bundle_file "files/$i" <<<"$i"
+done
 second=$(push --force)
+began=${EPOCHREALTIME/[.,]/}
 on ecsnode bundle pull
+took=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
+((took < 1000)) || fail "a bundle of 200 files took $took ms from the request to its effect"
+echo "a bundle of 200 files took $took ms"
 runs_bundle "$second" "goes back to the baked configuration"
 says() { [[ $(on cat /etc/motd.app) == "$1 in prod" ]]; }
 within 5 says two
