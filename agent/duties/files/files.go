@@ -230,6 +230,9 @@ func (p *pass) make(order []string) (errs []error) {
 			todo = append(todo, m)
 		}
 	}
+	for _, m := range todo {
+		p.ledger.Unread = p.ledger.Unread || ofSystemd(m.name)
+	}
 	var err error
 	if p.kept, err = p.ledger.save(p.FS, p.kept); err != nil {
 		return append(errs, err)

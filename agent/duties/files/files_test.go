@@ -28,6 +28,7 @@ type systemd struct {
 	restarts map[string]int
 	reloads  map[string]int
 	jobs     map[string]facts.Command
+	read     int                             // times that it has read its files again
 	says     func(c facts.Command) facts.Job // of a check
 	err      error
 }
@@ -54,7 +55,12 @@ func (s *systemd) Reload(_ context.Context, name string) error {
 	return s.err
 }
 
-func (s *systemd) ReloadUnits(context.Context) error { return nil }
+func (s *systemd) ReloadUnits(context.Context) error {
+	if s.err == nil {
+		s.read++
+	}
+	return s.err
+}
 
 func (s *systemd) RunJob(_ context.Context, c facts.Command) error {
 	s.jobs[c.Name] = c
@@ -819,6 +825,36 @@ func TestAnItemComesAfterAPackage(t *testing.T) {
 		r.settle()
 		if got, _ := os.ReadFile(filepath.Join(r.root, "/etc/app/main.conf")); string(got) != "as the package has it" {
 			t.Errorf("given back: %q", got)
+		}
+	})
+}
+
+func TestSystemdReadsItsFilesAgainOnceForEachChange(t *testing.T) {
+	onNode(t, func(t *testing.T, r *rig) {
+		if err := os.MkdirAll(filepath.Join(r.root, "/etc/systemd/system/docker.service.d"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		dropIn := "/etc/systemd/system/docker.service.d/50-own.conf"
+		r.items(map[string]files.File{dropIn: {Content: text("[Service]\nLimitNOFILE=1"), Restart: []string{"docker.service"}}, "/etc/app/a": {Content: text("x")}})
+		r.systemd.err = errors.New("no answer")
+		if err := r.pass(); err == nil {
+			t.Error("that systemd did not read them is not told")
+		}
+		if in, _ := r.inputs.Get(); len(in) > 0 {
+			t.Errorf("Docker is to restart with old ones: %v", in)
+		}
+		r.restart() // it is not forgotten
+		r.systemd.err = nil
+		r.settle()
+		r.settle()
+		if in, _ := r.inputs.Get(); r.systemd.read != 1 || len(in["docker.service"]) != 1 {
+			t.Errorf("read %d times, %v", r.systemd.read, in)
+		}
+		r.items(map[string]files.File{"/etc/app/a": {Content: text("y")}})
+		r.settle()
+		r.settle()
+		if r.systemd.read != 2 {
+			t.Errorf("read %d times after it was taken back", r.systemd.read)
 		}
 	})
 }

@@ -63,6 +63,10 @@ type ledger struct {
 	Owed     map[string]time.Time `json:"owed,omitempty"`     // by unit, when what it had was taken away
 	Asked    map[string]time.Time `json:"asked,omitempty"`    // by unit, when it was told to restart, until it is up
 	Reloaded map[string]string    `json:"reloaded,omitempty"` // by unit, the hash of what it was last reloaded for
+	// Unread: a file of systemd's own was changed, and it has not been told to
+	// read them again. It does not notice by itself where a unit gets its first
+	// drop-in: of such a unit NeedDaemonReload stays no (systemd 252).
+	Unread bool `json:"unread,omitempty"`
 }
 
 func load(files fsx.FS) (l ledger, err error) {

@@ -57,6 +57,7 @@ func (p *pass) undo(name string, e entry) error {
 	}
 	// First, so that neither the restart nor what is left to do is forgotten.
 	e.Undoing = true
+	p.ledger.Unread = p.ledger.Unread || ofSystemd(name)
 	p.ledger.Items[name] = e
 	for _, unit := range slices.Concat(e.Restart, e.Reload) {
 		if slices.Contains(e.Restart, unit) || !slices.Contains(theirs, unit) {

@@ -15,9 +15,26 @@ import (
 // others restart these units.
 var theirs = []string{"docker.service", "containerd.service", "ecs.service"}
 
+// ofSystemd reports whether systemd reads a path as one of its units' files:
+// systemd.unit(5).
+func ofSystemd(name string) bool {
+	for _, dir := range []string{"/etc/systemd/system/", "/run/systemd/system/", "/usr/local/lib/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/"} {
+		if strings.HasPrefix(name, dir) {
+			return true
+		}
+	}
+	return false
+}
+
 // units restarts and reloads what runs with older files. A unit that is not up
 // reads them when it starts.
 func (p *pass) units() (errs []error) {
+	if p.ledger.Unread {
+		if err := p.Manager.ReloadUnits(p.ctx); err != nil {
+			return []error{err} // with the old ones nothing is to be restarted
+		}
+		p.ledger.Unread = false
+	}
 	restart, reload := p.wanted()
 	published := facts.Inputs{}
 	for _, unit := range slices.Sorted(maps.Keys(restart)) {
