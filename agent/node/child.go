@@ -35,17 +35,19 @@ func (c Child) Run(ctx context.Context) (status int, err error) {
 		}
 		return status, nil
 	}
+	told := make(chan time.Time, 1)
+	defer context.AfterFunc(ctx, func() { told <- time.Now() })()
 	status, err = child.Run(ctx, c.Argv, out, c.Grace)
 	if err != nil {
 		out.Note("ecsnode: %v", err)
 		return status, err
 	}
-	grace := c.Grace
-	if ctx.Err() != nil {
-		grace = 0 // they were told with it, and have had their time
+	grace, all := c.Grace, ctx.Err() != nil
+	if all { // they were told with it, and have what is left of their time
+		grace -= time.Since(<-told)
 	}
-	n, err := child.EndOthers(grace)
-	if n > 0 && grace > 0 {
+	n, err := child.EndOthers(grace, all)
+	if n > 0 && !all {
 		out.Note("ecsnode: it left %d running, which %s ended", n, map[bool]string{true: "was", false: "were"}[n == 1])
 	}
 	if err != nil {

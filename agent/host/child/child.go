@@ -58,14 +58,18 @@ func Run(ctx context.Context, argv []string, out *Tail, grace time.Duration) (st
 	return cannotRun, fmt.Errorf("cannot wait for %s: %w", argv[0], err)
 }
 
-// EndOthers ends the other processes of this one's control group: SIGTERM, and
-// SIGKILL after grace. It returns how many there were.
-func EndOthers(grace time.Duration) (n int, err error) {
+// EndOthers ends the other processes of this one's control group: SIGTERM, unless
+// they were told to end already, and SIGKILL after grace. It returns how many
+// there were.
+func EndOthers(grace time.Duration, told bool) (n int, err error) {
 	procs, err := groupFile()
 	if err != nil {
 		return 0, err
 	}
 	signal := unix.SIGTERM
+	if told {
+		signal = 0
+	}
 	for began := time.Now(); ; time.Sleep(pollOthers) {
 		others, err := others(procs)
 		if err != nil || len(others) == 0 {

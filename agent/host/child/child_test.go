@@ -101,7 +101,7 @@ func TestACommandThatDoesNotHeedItsEnd(t *testing.T) {
 
 // Outside of a job's unit nothing is ended: a test is not one.
 func TestOnlyTheProcessesOfAJobAreEnded(t *testing.T) {
-	if n, err := child.EndOthers(0); n != 0 || err == nil {
+	if n, err := child.EndOthers(0, false); n != 0 || err == nil {
 		t.Errorf("%d ended, %v", n, err)
 	}
 }

@@ -83,22 +83,9 @@ func (c *Client) execStatus(ctx context.Context, exec string) (int, error) {
 	}
 }
 
-// endExec ends a command and waits until its output is closed.
+// endExec ends a command and what is in its group, which may outlive it, and waits
+// until its output is closed.
 func (c *Client) endExec(exec string, grace time.Duration, read <-chan error) error {
-	for _, signal := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
-		if err := c.signalExec(exec, signal); err != nil {
-			return err
-		}
-		select {
-		case err := <-read:
-			return err
-		case <-time.After(max(grace, time.Second)):
-		}
-	}
-	return errors.New("it does not end")
-}
-
-func (c *Client) signalExec(exec string, signal unix.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), execCall)
 	defer cancel()
 	i, err := c.execInspect(ctx, exec)
@@ -106,15 +93,43 @@ func (c *Client) signalExec(exec string, signal unix.Signal) error {
 		return classify(err)
 	}
 	if !i.Running || i.Pid <= 1 {
-		return nil
+		i.Pid = 0 // it has just ended
 	}
-	// runc gives each command a session of its own:
-	// opencontainers/runc:libcontainer/nsenter/nsexec.c, setsid.
-	if err := unix.Kill(-i.Pid, signal); err != nil {
-		err = unix.Kill(i.Pid, signal)
-		if err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("cannot end process %d: %w", i.Pid, err)
+	if err := signalGroup(i.Pid, unix.SIGTERM); err != nil {
+		return err
+	}
+	for end := time.Now().Add(max(grace, time.Second)); groupLives(i.Pid); time.Sleep(execPoll) {
+		if time.Now().After(end) {
+			if err := signalGroup(i.Pid, unix.SIGKILL); err != nil {
+				return err
+			}
+			break
 		}
 	}
+	select {
+	case err := <-read:
+		return err
+	case <-time.After(max(grace, time.Second)):
+		return errors.New("it does not end")
+	}
+}
+
+// signalGroup signals a command in a container and what it began, but for what
+// began a session of its own; 0 is none. runc gives each command a session:
+// opencontainers/runc:libcontainer/nsenter/nsexec.c, setsid.
+func signalGroup(pid int, signal unix.Signal) error {
+	if pid == 0 {
+		return nil
+	}
+	if unix.Kill(-pid, signal) == nil {
+		return nil
+	}
+	if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("cannot end process %d: %w", pid, err)
+	}
 	return nil
+}
+
+func groupLives(pid int) bool {
+	return pid != 0 && (unix.Kill(-pid, 0) == nil || unix.Kill(pid, 0) == nil)
 }
