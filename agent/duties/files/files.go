@@ -245,7 +245,7 @@ func (p *pass) make(order []string) (errs []error) {
 		changed, err := m.act()
 		p.changed = p.changed || changed
 		if err != nil {
-			fail(m.name, err)
+			fail(m.name, p.hint(m.name, err))
 			continue
 		}
 		e := p.ledger.Items[m.name]
@@ -253,6 +253,16 @@ func (p *pass) make(order []string) (errs []error) {
 		p.ledger.Items[m.name] = e
 	}
 	return errs
+}
+
+// hint adds what to do where the directory of an item is not there. It is not
+// made by itself: its owner and mode would be a guess.
+func (p *pass) hint(name string, err error) error {
+	dir := path.Dir(name)
+	if _, stat := p.FS.Stat(dir); !errors.Is(stat, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%w: list %s: {directory: true} too", err, dir)
 }
 
 // waits names an item that failed and without which this one is not made, or "".

@@ -458,7 +458,7 @@ func TestWhatCannotBeMadeKeepsNothingElse(t *testing.T) {
 		r.write("/etc/passwd", "root:x:0:0::/:/bin/sh\n")
 		err := r.pass()
 		for _, says := range []string{
-			"/etc/app/taken", "/etc/nowhere", `tag "missing" is absent`, "there is no user nobody-at-all", "there is no such file",
+			"/etc/app/taken", "/etc/nowhere: directory does not exist: list /etc/nowhere: {directory: true} too", `tag "missing" is absent`, "there is no user nobody-at-all", "there is no such file",
 			"/open/link is a link in a directory that others than root may write to", "/etc/ecsnode/files/not/there",
 		} {
 			if err == nil || !strings.Contains(err.Error(), says) {

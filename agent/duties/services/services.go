@@ -119,7 +119,10 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		return duty.Outcome{Summary: "no unit is configured"}, nil
 	}
 	var errs []error
-	out := duty.Outcome{Summary: fmt.Sprintf("%d units are as configured", len(names))}
+	out := duty.Outcome{Summary: "1 unit is as configured"}
+	if len(names) > 1 {
+		out.Summary = fmt.Sprintf("%d units are as configured", len(names))
+	}
 	if stale, err := d.stale(ctx, names); err != nil {
 		return duty.Outcome{}, err
 	} else if stale {

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Name:     a unit of the team's own
 # Node:     one whose configuration has a unit file, and has the unit enabled and up
-# Happens:  it boots; the file changes; the unit is stopped by hand; a unit is masked
-# Must be:  it runs with its file; it is restarted with the new one; it is started again
+# Happens:  it boots; the file changes; the unit is stopped by hand; it gets its first drop-in, and loses it
+# Must be:  it runs with its file; it is restarted with the new one; it is started again; it runs with the drop-in, and without
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
@@ -32,3 +32,19 @@ within 40 runs 2222
 on systemctl stop hello.service
 on ecsnode apply
 runs 2222
+
+# Of a unit that gets its first drop-in systemd does not say that its files were changed.
+write /etc/ecsnode/conf.d/60-drop-in.yaml <<'YAML'
+files:
+  items:
+    /etc/systemd/system/hello.service.d: {directory: true}
+    /etc/systemd/system/hello.service.d/more.conf: {content: "[Service]\nEnvironment=MORE=yes\n", restart: [hello.service]}
+YAML
+environment_is() { [[ $(on systemctl show hello.service --property Environment --value) == "$1" ]] && runs 2222; }
+has_more() { on sh -c 'grep -qz MORE=yes /proc/$(systemctl show hello.service --property MainPID --value)/environ'; }
+within 40 environment_is MORE=yes
+within 10 has_more
+on rm /etc/ecsnode/conf.d/60-drop-in.yaml
+within 40 environment_is ""
+within 10 not has_more
+within 10 status_is 0 "all well"
