@@ -362,7 +362,7 @@ func TestPinned(t *testing.T) {
 	})
 }
 
-func TestADrainAndAHoldKeepWhatRuns(t *testing.T) {
+func TestADrainKeepsWhatRuns(t *testing.T) {
 	onFollower(t, "", func(t *testing.T, n *follower) {
 		one := n.publish(says("one"))
 		n.run()
@@ -374,6 +374,9 @@ func TestADrainAndAHoldKeepWhatRuns(t *testing.T) {
 		n.pass(look)
 		n.wants(one, duty.OK, "the node drains")
 	})
+}
+
+func TestAHoldKeepsWhatRuns(t *testing.T) {
 	onFollower(t, "", func(t *testing.T, n *follower) {
 		one := n.publish(says("one"))
 		n.run()
@@ -407,6 +410,9 @@ func TestTheTagChoosesAmongTheChannelsOfTheImage(t *testing.T) {
 			t.Errorf("it ran another channel's first:\n%s", log)
 		}
 	})
+}
+
+func TestATagOfNoChannelOfTheImageIsNotFollowed(t *testing.T) {
 	onFollower(t, "", func(t *testing.T, n *follower) {
 		n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {channels: [stable]}\n")
 		stable := n.publish(says("stable"))
@@ -422,16 +428,18 @@ func TestTheTagChoosesAmongTheChannelsOfTheImage(t *testing.T) {
 
 func TestANewNodeUnderAChannelThatHasExpired(t *testing.T) {
 	for setting, want := range map[string]bool{"stable": true, "hold": false} {
-		onFollower(t, "", func(t *testing.T, n *follower) {
-			n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {expired: "+setting+"}\n")
-			n.doc.Expires = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-			d := n.publish(says("stable"))
-			n.pass(2 * time.Hour)
-			n.run()
-			if !want {
-				d = ""
-			}
-			n.wants(d, duty.OK, "it expired at")
+		t.Run(setting, func(t *testing.T) {
+			onFollower(t, "", func(t *testing.T, n *follower) {
+				n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {expired: "+setting+"}\n")
+				n.doc.Expires = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+				d := n.publish(says("stable"))
+				n.pass(2 * time.Hour)
+				n.run()
+				if !want {
+					d = ""
+				}
+				n.wants(d, duty.OK, "it expired at")
+			})
 		})
 	}
 }

@@ -393,8 +393,7 @@ func TestMetadataThatRefusesForAMinuteHidesNoNotice(t *testing.T) {
 
 func TestADaemonKilledAtAnyMilestoneGoesOn(t *testing.T) {
 	const yaml = "drain: {families: {batch: stop}, flush: 2s}\n"
-	whole := 0
-	drain := func(t *testing.T, killAt int) {
+	drain := func(t *testing.T, killAt int) (milestones int) {
 		onLeaver(t, yaml, func(t *testing.T, l *leaver) {
 			l.task(sim.TaskDefinition{Family: batch, StopTakes: 2 * time.Second})
 			l.spot("terminate", 2*time.Minute)
@@ -413,10 +412,11 @@ func TestADaemonKilledAtAnyMilestoneGoesOn(t *testing.T) {
 			if n := strings.Count(l.milestones(), "the node is drained"); n != 1 {
 				t.Errorf("drained %d times:\n%s", n, l.milestones())
 			}
-			whole = len(l.record().Milestones)
+			milestones = len(l.record().Milestones)
 		})
+		return milestones
 	}
-	drain(t, -1)
+	whole := drain(t, -1)
 	for at := 1; at < whole; at++ {
 		t.Run(fmt.Sprintf("%d of %d", at, whole), func(t *testing.T) { drain(t, at) })
 	}
@@ -532,19 +532,6 @@ func TestMaintenanceThatIsCancelledOrCompletedIsUndone(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestARebalanceThatNothingFollowsLapses(t *testing.T) {
-	onLeaver(t, drainsForAll, func(t *testing.T, l *leaver) {
-		l.world.SetRebalanceRecommendation(time.Now())
-		l.pass(2*time.Hour - time.Second)
-		l.wantECS(facts.StatusDraining)
-		l.pass(10 * time.Second)
-		l.wantECS(facts.StatusActive)
-		l.spot("terminate", 2*time.Minute)
-		l.pass(time.Second)
-		l.wantECS(facts.StatusDraining)
-	})
 }
 
 func TestTheLifecycleHookNamedInConfigAloneIsCompleted(t *testing.T) {

@@ -41,8 +41,10 @@ cluster: '{{ tag "cluster" }}'
 ecs_agent: { introspection: "http://localhost:51678" }
 `
 
-// inNode runs f in a bubble with a node that has the given ecsnode.yaml.
+// inNode runs f in a bubble with a node that has the given ecsnode.yaml, beside
+// other tests: each has a machine of its own.
 func inNode(t *testing.T, yaml string, f func(*testing.T, *rig)) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, world: sim.New(sim.Options{}), net: sim.NewNetwork(), root: t.TempDir()}
 		defer r.net.Close()
@@ -198,30 +200,6 @@ func TestATagThatChangesIsFollowed(t *testing.T) {
 		r.want(nodeConfig, "MY_ENVIRONMENT='staging'")
 		if n := r.world.Count("ec2") - before; n != 0 {
 			t.Errorf("%d calls of EC2 although tags are in IMDS", n)
-		}
-	})
-}
-
-func TestNothingIsRewrittenWhenNothingChanged(t *testing.T) {
-	inNode(t, basic, func(t *testing.T, r *rig) {
-		defer r.daemon()()
-		r.pass(10 * time.Second)
-		old := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
-		for _, name := range []string{nodeConfig, ecsConfig} {
-			if err := os.Chtimes(filepath.Join(r.root, name), old, old); err != nil {
-				t.Fatal(err)
-			}
-		}
-		r.log.Reset()
-		r.pass(3 * time.Hour)
-		for _, name := range []string{nodeConfig, ecsConfig} {
-			info, err := os.Stat(filepath.Join(r.root, name))
-			if err != nil || !info.ModTime().Equal(old) {
-				t.Errorf("%s was rewritten at %v (%v)", name, info.ModTime(), err)
-			}
-		}
-		if r.log.Len() > 0 {
-			t.Errorf("three quiet hours logged:\n%s", &r.log)
 		}
 	})
 }
@@ -859,6 +837,9 @@ func TestADaemonThatCannotWorkEnds(t *testing.T) {
 			t.Errorf("err = %v", err)
 		}
 	})
+}
+
+func TestADaemonWhoseDirectoryIsRemovedEnds(t *testing.T) {
 	inNode(t, basic, func(t *testing.T, r *rig) {
 		done := make(chan error, 1)
 		go func() { done <- r.node().Run(t.Context()) }()

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/duty"
-	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/node"
 	"github.com/ecsnode/ecsnode/agent/sim"
 )
@@ -155,63 +154,6 @@ func TestARoleThatMayNotIsNoFaultOfTheRevision(t *testing.T) {
 	})
 }
 
-func TestAnotherNameForTheSameTaskChangesNothing(t *testing.T) {
-	onTasked(t, twoTasks, func(t *testing.T, l *leaver) {
-		l.pass(2 * time.Hour)
-		before := l.starts()
-		l.configure(strings.Replace(twoTasks, "    logspout:", "    logs:", 1))
-		l.pass(10 * time.Minute)
-		l.wantOne("logspout")
-		if l.stops() != 0 || l.starts() != before || l.nodeTask("logs").State != facts.NodeTaskRunning {
-			t.Errorf("%d stops, %+v", l.stops(), l.nodeTask("logs"))
-		}
-	})
-}
-
-func TestAFamilyThatIsNotThereReplacesNothing(t *testing.T) {
-	onTasked(t, twoTasks, func(t *testing.T, l *leaver) {
-		l.pass(2 * time.Hour)
-		l.configure(strings.Replace(twoTasks, "logspout:12", "logspuot:12", 1) + atOnce)
-		l.pass(10 * time.Minute)
-		l.wantOne("logspout")
-		if rec := l.state("nodetasks"); l.stops() != 0 || rec.State != duty.Failing || !strings.Contains(rec.Err, "logspuot:12") {
-			t.Errorf("%d stops, %s: %s", l.stops(), rec.State, rec.Err)
-		}
-		l.define("logspuot", 12)
-		l.pass(5 * time.Minute)
-		l.wantOne("logspuot")
-		if n := l.up("logspout"); n != 0 {
-			t.Errorf("%d of the former family run", n)
-		}
-	})
-}
-
-func TestNewsOfRevisionsThatDoNotComeKeepNothingElse(t *testing.T) {
-	yaml := strings.Replace(twoTasks, `"datadog:3"`, `"datadog@newest"`, 1)
-	onTasked(t, yaml, func(t *testing.T, l *leaver) {
-		l.pass(2 * time.Minute)
-		l.world.Deny("ecs:DescribeTaskDefinition")
-		l.pass(time.Hour)
-		before := l.world.Count("ecs/DescribeTaskDefinition")
-		l.pass(time.Hour)
-		if n := l.world.Count("ecs/DescribeTaskDefinition") - before; n > 12 {
-			t.Errorf("%d calls in an hour", n)
-		}
-		l.world.Allow("ecs:DescribeTaskDefinition")
-		l.fault("ecs/DescribeTaskDefinition", sim.Fault{Kind: sim.FaultHang})
-		l.pass(20 * time.Minute)
-		for range 3 {
-			before := l.starts()
-			l.pass(67*time.Minute + 7*time.Second)
-			l.world.EndTasks("logspout")
-			l.pass(4 * time.Second)
-			if n := l.starts() - before; n != 1 {
-				t.Errorf("%d calls of StartTask after one died", n)
-			}
-		}
-	})
-}
-
 func TestAMissingServiceKeepsNoOtherTaskFromItsNewRevision(t *testing.T) {
 	yaml := strings.Replace(twoTasks, `task_definition: "datadog:3", leave: with-workload`, `task_definition: "datadog:3", mode: service, needed: no`, 1) + atOnce
 	onTasked(t, yaml, func(t *testing.T, l *leaver) {
@@ -221,28 +163,6 @@ func TestAMissingServiceKeepsNoOtherTaskFromItsNewRevision(t *testing.T) {
 		l.pass(5 * time.Minute)
 		if s := l.nodeTask("logspout"); s.Definition != "logspout:13" {
 			t.Errorf("%+v", s)
-		}
-	})
-}
-
-func TestAContainerOfAFormerRegistrationIsAdoptedAndTold(t *testing.T) {
-	onTasked(t, "\n", func(t *testing.T, l *leaver) {
-		l.stop()
-		l.world.RunContainer(sim.ContainerSpec{Name: "ecs-logspout-12", Labels: map[string]string{
-			facts.LabelTaskARN: "arn:aws:ecs:eu-west-1:123456789012:task/web/00000000000000000000000000000000", facts.LabelFamily: "logspout",
-			facts.LabelRevision: "11", facts.LabelContainerName: "logspout",
-		}})
-		l.configure(twoTasks + atOnce)
-		l.start()
-		l.pass(30 * time.Minute)
-		calls := l.world.Count("ecs")
-		l.pass(time.Hour)
-		if n := l.world.Count("ecs") - calls; n != 0 || l.stops() != 0 {
-			t.Errorf("%d calls of ECS in a steady hour, %d stops", n, l.stops())
-		}
-		rec := l.state("nodetasks")
-		if s := l.nodeTask("logspout"); s.State != facts.NodeTaskAdopted || len(rec.Warnings) == 0 || !strings.Contains(rec.Warnings[0], "does not know") {
-			t.Errorf("%+v %q", s, rec.Warnings)
 		}
 	})
 }

@@ -109,29 +109,6 @@ func TestAFreshNodeRunsOneOfEachNodeTask(t *testing.T) {
 	})
 }
 
-func TestATaskThatDiesIsStartedAgainWithinASecond(t *testing.T) {
-	onTasked(t, twoTasks, func(t *testing.T, l *leaver) {
-		l.pass(2 * time.Minute)
-		for range 3 {
-			before := l.starts()
-			l.world.EndTasks("logspout")
-			l.pass(time.Second)
-			if n := l.starts() - before; n == 0 {
-				t.Errorf("not started again: %+v", l.nodeTask("logspout"))
-			}
-			l.pass(5 * time.Second)
-			l.wantOne("logspout", "datadog")
-			l.pass(61 * time.Minute) // a healthy hour
-		}
-		if s := l.nodeTask("logspout"); s.Restarts != 0 {
-			t.Errorf("%+v", s)
-		}
-		if got := l.ready(); got != "true" {
-			t.Errorf("ecsnode.ready is %q", got)
-		}
-	})
-}
-
 func TestACrashLoopBacksOffAndIsSeen(t *testing.T) {
 	onTasked(t, twoTasks, func(t *testing.T, l *leaver) {
 		l.pass(time.Minute)
@@ -506,30 +483,6 @@ func TestAPinnedRevisionThatIsDeregisteredRunsOnAndIsToldOnceItDies(t *testing.T
 			t.Errorf("%s: %s", rec.State, rec.Err)
 		}
 		l.wantOne("datadog")
-	})
-}
-
-func TestTheNewestRevisionIsFollowedWhereThatIsAskedFor(t *testing.T) {
-	yaml := strings.Replace(twoTasks, `"logspout:12"`, `"logspout@newest"`, 1)
-	onTasked(t, yaml, func(t *testing.T, l *leaver) {
-		l.pass(2 * time.Minute)
-		l.wantOne("logspout", "datadog")
-		before := l.world.Counts()
-		l.pass(time.Hour)
-		calls := 0
-		for op, n := range l.world.Counts() {
-			if strings.HasPrefix(op, "ecs") {
-				calls += n - before[op]
-			}
-		}
-		if calls > 4 {
-			t.Errorf("%d calls of ECS in a steady hour", calls)
-		}
-		l.world.AddTaskDefinition(sim.TaskDefinition{Family: "logspout", Revision: 20})
-		l.pass(32 * time.Minute)
-		if s := l.nodeTask("logspout"); s.Definition != "logspout:20" {
-			t.Errorf("%+v", s)
-		}
 	})
 }
 

@@ -2,14 +2,11 @@ package node_test
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
-	"github.com/ecsnode/ecsnode/agent/node"
 	"github.com/ecsnode/ecsnode/agent/sim"
 )
 
@@ -89,96 +86,6 @@ func (l *leaver) schedule(name string) facts.Schedule {
 	}
 	l.t.Fatalf("status has no %s", name)
 	return facts.Schedule{}
-}
-
-func TestANodeRunsWhatIsToRunAtSetTimes(t *testing.T) {
-	onScheduled(t, threeSchedules, func(t *testing.T, l *leaver, m *manager) {
-		l.pass(61*time.Minute + 30*time.Second)
-		if n := m.count(); n != 5 {
-			t.Errorf("%d commands: %+v", n, m.ran)
-		}
-		for _, name := range []string{"tidy", "report", "bill"} {
-			if s := l.schedule(name); s.Last == nil || s.Last.Result != "success" || s.Last.Output != "" || s.LeftOutN > 0 {
-				t.Errorf("%+v %+v", s, s.Last)
-			}
-		}
-		if strings.Contains(l.read("/run/ecsnode/status.json"), "a secret") {
-			t.Error("what anybody may read has what a command wrote")
-		}
-		all, err := l.node().Schedules()
-		if err != nil || len(all) != 3 || all[2].Last.Output != "a secret\n" || all[1].Last.Output != "report\n" {
-			t.Errorf("%+v, %v", all, err)
-		}
-		if n := len(l.world.Objects("acme-leases")); n != 1 {
-			t.Errorf("%d leases", n)
-		}
-		if n := l.world.Count("docker/DELETE /containers"); n != 1 {
-			t.Errorf("%d containers were removed", n)
-		}
-		if rec := l.state("schedules"); rec.State != duty.OK || !strings.Contains(rec.Summary, "3 configured, next: tidy at 2000-01-01 01:15:00Z") {
-			t.Errorf("%+v", rec)
-		}
-	})
-}
-
-func TestARunThatAnOperatorAsksForHasItsAnswer(t *testing.T) {
-	onScheduled(t, threeSchedules, func(t *testing.T, l *leaver, m *manager) {
-		l.pass(5 * time.Second)
-		asked, err := l.node().RunSchedule("tidy")
-		if err != nil {
-			t.Fatal(err)
-		}
-		run, err := l.node().AwaitSchedule(t.Context(), "tidy", asked)
-		if err != nil || run.Result != "success" || !run.ByHand || run.Output != "a secret\n" {
-			t.Errorf("%+v, %v", run, err)
-		}
-		if err := l.node().PauseSchedule("tidy"); err != nil {
-			t.Error(err)
-		}
-		if _, err := l.node().RunSchedule("nobody"); err == nil {
-			t.Error("a schedule that is not there is run")
-		}
-		before := m.count()
-		l.pass(55 * time.Minute)
-		if m.count() != before || l.schedule("tidy").State != facts.SchedulePaused {
-			t.Errorf("%d commands more", m.count()-before)
-		}
-		if was, err := l.node().ResumeSchedule("tidy"); !was || err != nil {
-			t.Error(was, err)
-		}
-		l.pass(6 * time.Minute)
-		if m.count() == before {
-			t.Error("nothing runs again")
-		}
-	})
-}
-
-// The node does not go before what runs has ended, and begins nothing new.
-func TestADrainWaitsForWhatRuns(t *testing.T) {
-	onScheduled(t, threeSchedules, func(t *testing.T, l *leaver, m *manager) {
-		m.takes = 20 * time.Minute
-		l.pass(15*time.Minute + 5*time.Second)
-		if _, err := l.node().Drain(node.DrainRequest{Deadline: time.Hour}); err != nil {
-			t.Fatal(err)
-		}
-		l.pass(18 * time.Minute)
-		if r := l.record(); r == nil || r.DrainedAt != (facts.Moment{}) {
-			t.Errorf("drained while a command runs\n%s", l.milestones())
-		}
-		l.stop()
-		l.start()
-		l.pass(4 * time.Minute)
-		if r := l.record(); r == nil || r.DrainedAt == (facts.Moment{}) {
-			t.Errorf("not drained\n%s", l.milestones())
-		}
-		l.pass(30 * time.Minute)
-		if n := m.count(); n != 1 {
-			t.Errorf("%d commands", n)
-		}
-		if s := l.schedule("tidy"); s.State != facts.ScheduleLeaving || s.Last == nil || s.Last.Result != "success" {
-			t.Errorf("%+v", s)
-		}
-	})
 }
 
 // A plan starts nothing.
