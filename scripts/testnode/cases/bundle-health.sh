@@ -7,7 +7,7 @@
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
 YAML
-follows_channel <<<'watch: 2m'
+follows_channel <<<'watch: 1m'
 bundle_file ecsnode.yaml <<'YAML'
 files: {splay: 0s, items: {/etc/motd.app: {content: good}}}
 YAML
