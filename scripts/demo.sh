@@ -105,8 +105,7 @@ await 15 "status tells that metadata is ill" is instance failing
 
 say "7. It gets well again, and so does the status"
 control DELETE faults
-await 60 "status is well again" is instance ok
+await 60 "all duties are well again" agent status
 show "$bin/ecsnode" status --root "$root"
-await 5 "all duties are well" agent status
 
 say "All seven steps were observed. The node was a directory, and it is gone now."
