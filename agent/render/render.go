@@ -210,6 +210,11 @@ func clean(name string, err error) error {
 		return errors.New(strings.TrimSpace(msg))
 	}
 	rest = strings.TrimPrefix(rest, fmt.Sprintf("executing %q ", name))
+	if where, what, ok := strings.Cut(rest, ">: error calling "); ok {
+		if _, why, ok := strings.Cut(what, ": "); ok {
+			rest = where + ">: " + why
+		}
+	}
 	if line, _, _ := strings.Cut(at, ":"); line != "1" {
 		rest = "line " + line + ": " + rest
 	}

@@ -42,11 +42,9 @@ func (d *decoder) value(n *node, v reflect.Value, path string) bool {
 		if !v.IsNil() {
 			to.Set(v.Elem())
 		}
-		if !d.value(n, to, path) {
-			return false
-		}
-		v.Set(to.Addr())
-		return true
+		good := d.value(n, to, path)
+		v.Set(to.Addr()) // also when it is not good: an [Attempt] is to know that it is there
+		return good
 	case isText(t):
 		return d.text(n, v, path)
 	case t.Kind() == reflect.Struct:

@@ -31,15 +31,15 @@ func TestAttemptAppliesWhatIsGood(t *testing.T) {
 		},
 		"no list with a wrong entry": {
 			[]string{"ecs: {log_drivers: [a, null]}\nnode_config: {tags: [a, {b: c}]}\ntasks: [{family: a, count: x}, {}]"},
-			func(s *sample) { s.Tasks = []sampleTask{{Family: "a"}, {}} },
+			func(s *sample) { s.Tasks = []sampleTask{{Family: "a", Count: new(int)}, {}} },
 		},
 		"nothing in place of what is refused": {
 			[]string{"cluster: {{ x }}\nchannel: *a\ndrain: &b\n  force: true"},
 			func(s *sample) { s.Drain = &sampleDrain{Deadline: duration(2 * time.Minute), Force: true} },
 		},
-		"no wrong pointer": {
+		"that something wrong is there, by its pointer": {
 			[]string{"drain: soon"},
-			func(*sample) {},
+			func(s *sample) { s.Drain = &sampleDrain{Deadline: duration(2 * time.Minute)} },
 		},
 		"nothing of what is no YAML": {
 			[]string{"channel: a\necs: {"},

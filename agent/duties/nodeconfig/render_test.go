@@ -435,7 +435,7 @@ func TestOwnTemplatesThatForgetToQuote(t *testing.T) {
 		"a standard variable as a value": {own, "a\nNODE_REGION=b", "line 4: NODE_REGION does not come back as it went in: in the template, pass it through shellquote"},
 		"a value that is left out":       {"OWN=1", "a", "MY_ENV is not in the rendered file: the template must write every value and tag"},
 		"a comment only":                 {"# {{ .Get \"MY_ENV\" }}", "a", "MY_ENV is not in the rendered file: the template must write every value and tag"},
-		"a misspelt variable":            {`MY_ENV={{ .Get "MY_ENB" }}`, "a", `at <.Get>: error calling Get: there is no variable "MY_ENB"`},
+		"a misspelt variable":            {`MY_ENV={{ .Get "MY_ENB" }}`, "a", `at <.Get>: there is no variable "MY_ENB"`},
 		"a bad template":                 {"\n{{ nope }}", "a", `line 2: function "nope" not defined`},
 	} {
 		t.Run(name, func(t *testing.T) {
