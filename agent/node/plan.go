@@ -197,7 +197,11 @@ func (p *Plan) MarshalJSON() ([]byte, error) {
 	for _, r := range p.Records {
 		plan.Duties = append(plan.Duties, stand{r.Name, string(r.State), r.Changed, cmp.Or(r.Err, r.Summary), r.Warnings})
 	}
-	return json.Marshal(plan)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // as who encodes the whole decides
+	err := enc.Encode(plan)
+	return b.Bytes(), err
 }
 
 // leads says where a link leads, and led.

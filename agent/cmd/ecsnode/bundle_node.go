@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -34,10 +33,7 @@ func (a *app) bundleShowCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				enc := json.NewEncoder(a.out)
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", " ")
-				return enc.Encode(b)
+				return a.printJSON(b)
 			}
 			a.printBundle(b)
 			return nil

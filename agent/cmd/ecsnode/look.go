@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 
@@ -34,10 +33,7 @@ waits, so that the plan is not whole.`,
 			}
 			p := n.Plan(cmd.Context())
 			if asJSON {
-				enc := json.NewEncoder(a.out)
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", " ")
-				if err := enc.Encode(p); err != nil {
+				if err := a.printJSON(p); err != nil {
 					return err
 				}
 				return planned(p)

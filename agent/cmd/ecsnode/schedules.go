@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,13 +38,10 @@ read. Times are in UTC.`,
 				return err
 			}
 			if asJSON {
-				enc := json.NewEncoder(a.out)
-				enc.SetEscapeHTML(false)
-				enc.SetIndent("", " ")
 				if all == nil {
 					all = []facts.Schedule{}
 				}
-				return enc.Encode(all)
+				return a.printJSON(all)
 			}
 			if len(all) == 0 {
 				fmt.Fprintln(a.out, "nothing is configured to run at set times (setting schedules.items)")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -67,10 +66,7 @@ func (a *app) textStatus(w io.Writer, files fsx.FS) error {
 
 func (a *app) jsonStatus(files fsx.FS) error {
 	return a.judge(files, func(d *status.Document, _ status.Verdict, _ string) error {
-		enc := json.NewEncoder(a.out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", " ")
-		return enc.Encode(d)
+		return a.printJSON(d)
 	})
 }
 
