@@ -31,8 +31,8 @@ type Maker interface {
 	Format(ctx context.Context, volume, device, fileSystem, label string) (done bool, err error)
 	// Mount makes the directory too.
 	Mount(ctx context.Context, volume, device, fileSystem, dir string, options []string) (done bool, err error)
-	// Grow makes a mounted file system as large as its device.
-	Grow(ctx context.Context, volume, device, fileSystem, dir string) (done bool, err error)
+	// Grow makes a mounted file system as large as its device, which has size bytes.
+	Grow(ctx context.Context, volume, device, fileSystem, dir string, size uint64) (done bool, err error)
 }
 
 // Duty keeps the volumes mounted.
@@ -237,7 +237,7 @@ func (p *pass) grow(ctx context.Context, name string, on mounted) error {
 		return err
 	}
 	v := p.cfg[name]
-	done, err := p.Maker.Grow(ctx, name, on.source, on.fileSystem, v.MountPoint)
+	done, err := p.Maker.Grow(ctx, name, on.source, on.fileSystem, v.MountPoint, size)
 	if err != nil {
 		return err
 	}

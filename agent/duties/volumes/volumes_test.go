@@ -119,7 +119,7 @@ func (m *machine) mount(d *device, dir string) {
 	m.write("/sys/dev/block/"+d.Number+"/size", fmt.Sprint(d.Size/512))
 }
 
-func (m *machine) Grow(_ context.Context, volume, path, fileSystem, dir string) (bool, error) {
+func (m *machine) Grow(_ context.Context, volume, path, fileSystem, dir string, size uint64) (bool, error) {
 	d := m.byPath(path)
 	m.did = append(m.did, "grow "+path)
 	d.fsSize = d.Size

@@ -85,6 +85,7 @@ func (c *Client) result(ctx context.Context, volume, verb string, job facts.Job)
 		return err
 	}
 	if job.Result != success || job.ExitStatus != 0 {
+		verb, _, _ := strings.Cut(verb, "-")
 		return fmt.Errorf("cannot %s volume %s: it %w", verb, volume, failure(job))
 	}
 	return nil
@@ -105,14 +106,17 @@ func (c *Client) Mount(ctx context.Context, volume, device, fileSystem, dir stri
 	})
 }
 
-// Grow makes a mounted file system as large as its device. It does nothing to
-// one that is.
-func (c *Client) Grow(ctx context.Context, volume, device, fileSystem, dir string) (done bool, err error) {
+// Grow makes a mounted file system as large as its device, which has size bytes.
+// It does nothing to one that is. That of another size is another command: the
+// end of one from before the device was enlarged again says nothing.
+func (c *Client) Grow(ctx context.Context, volume, device, fileSystem, dir string, size uint64) (done bool, err error) {
 	argv := []string{resize2fs, device}
 	if fileSystem == "xfs" {
 		argv = []string{xfsGrowfs, "-d", dir}
 	}
-	return c.change(ctx, volume, facts.Command{Name: grow, Argv: argv, RuntimeMax: makeMax, NoKill: true})
+	return c.change(ctx, volume, facts.Command{
+		Name: fmt.Sprintf("%s-%d", grow, size), Argv: argv, RuntimeMax: makeMax, NoKill: true,
+	})
 }
 
 // change runs a command to its end, and once per end that was told.

@@ -284,8 +284,8 @@ func TestChanges(t *testing.T) {
 				},
 				"/usr/bin/mount -t xfs -o X-mount.mkdir=0755,noatime,pquota /dev/nvme1n1 /var/lib/docker", false,
 			},
-			{"grow ext4", func() (bool, error) { return c.Grow(ctx, "docker", "/dev/nvme1n1", "ext4", "/var/lib/docker") }, "/usr/sbin/resize2fs /dev/nvme1n1", true},
-			{"grow xfs", func() (bool, error) { return c.Grow(ctx, "docker", "/dev/nvme1n1", "xfs", "/var/lib/docker") }, "/usr/sbin/xfs_growfs -d /var/lib/docker", true},
+			{"grow ext4", func() (bool, error) { return c.Grow(ctx, "docker", "/dev/nvme1n1", "ext4", "/var/lib/docker", 1<<30) }, "/usr/sbin/resize2fs /dev/nvme1n1", true},
+			{"grow xfs", func() (bool, error) { return c.Grow(ctx, "docker", "/dev/nvme1n1", "xfs", "/var/lib/docker", 1<<30) }, "/usr/sbin/xfs_growfs -d /var/lib/docker", true},
 		} {
 			n.takes, n.ran = time.Second, nil
 			for i, want := range []bool{false, false, true} {
@@ -300,6 +300,39 @@ func TestChanges(t *testing.T) {
 			if slices.ContainsFunc(n.ran[0].Argv, func(s string) bool { return strings.Contains(s, "$") }) {
 				t.Errorf("%s: the service manager would expand %q", tc.name, n.ran[0].Argv)
 			}
+		}
+	})
+}
+
+func TestTheEndOfAGrowthSaysNothingOfADeviceThatWasEnlargedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		n.answers["resize2fs"] = answer{}
+		n.takes = time.Second
+		c := blockdev.New(n)
+		grow := func(size uint64) bool {
+			done, err := c.Grow(t.Context(), "docker", "/dev/nvme1n1", "ext4", "/var/lib/docker", size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return done
+		}
+		grow(1 << 30)
+		time.Sleep(2 * time.Second) // it has ended, and nobody has asked
+		if grow(2<<30) || len(n.ran) != 2 {
+			t.Errorf("it is taken for done: %+v", n.ran)
+		}
+		time.Sleep(2 * time.Second)
+		if !grow(2 << 30) {
+			t.Error("it does not end")
+		}
+		n.answers["resize2fs"] = answer{1, "resize2fs: Permission denied to resize filesystem\n", ""}
+		grow(3 << 30)
+		time.Sleep(2 * time.Second)
+		if _, err := c.Grow(t.Context(), "docker", "/dev/nvme1n1", "ext4", "/var/lib/docker", 3<<30); err == nil ||
+			!strings.HasPrefix(err.Error(), "cannot grow volume docker: it ended with exit status 1: resize2fs: Permission denied") {
+			t.Error(err)
 		}
 	})
 }
