@@ -11,6 +11,7 @@ import (
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
@@ -29,8 +30,16 @@ type Options struct {
 type Client struct {
 	opts Options
 
+	dials singleflight.Group
+
 	mu   sync.Mutex
-	conn *systemd.Conn
+	conn *connection
+}
+
+// connection is one to the service manager.
+type connection struct {
+	*systemd.Conn
+	lost <-chan struct{} // closed when no result of a job comes any more
 }
 
 // New returns a client. It does not connect.
@@ -49,30 +58,53 @@ func (c *Client) Close() {
 	}
 }
 
-func (c *Client) connect() (*systemd.Conn, error) {
+// connect returns the connection, or makes one. It waits for that until ctx is
+// done: a bus that accepts and says nothing keeps nobody else.
+func (c *Client) connect(ctx context.Context) (*connection, error) {
+	c.mu.Lock()
+	conn := c.conn
+	c.mu.Unlock()
+	if conn != nil && conn.Connected() {
+		return conn, nil
+	}
+	var err error
+	select {
+	case made := <-c.dials.DoChan("", c.reconnect):
+		if err = made.Err; err == nil {
+			return made.Val.(*connection), nil
+		}
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("cannot reach systemd over D-Bus: %w: %w", facts.ErrUnavailable, err)
+}
+
+func (c *Client) reconnect() (any, error) {
+	c.Close()
+	conn := &connection{}
+	var err error
+	conn.Conn, err = systemd.NewConnection(func() (*dbus.Conn, error) {
+		bus, err := c.dial()
+		if err == nil {
+			conn.lost = bus.Context().Done() // the last one has the signals
+		}
+		return bus, err
+	})
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conn != nil && c.conn.Connected() {
-		return c.conn, nil
-	}
-	if c.conn != nil {
-		c.conn.Close()
-		c.conn = nil
-	}
-	conn, err := systemd.NewConnection(c.dial)
-	if err != nil {
-		return nil, fmt.Errorf("cannot reach systemd over D-Bus: %w: %w", facts.ErrUnavailable, err)
-	}
 	c.conn = conn
 	return conn, nil
 }
 
 // dial connects to the bus. The connection outlives the pass that makes it.
-func (c *Client) dial() (*dbus.Conn, error) {
+func (c *Client) dial(options ...dbus.ConnOption) (*dbus.Conn, error) {
 	if c.opts.Address != "" {
-		return dbus.Connect(c.opts.Address)
+		return dbus.Connect(c.opts.Address, options...)
 	}
-	return dbus.ConnectSystemBus()
+	return dbus.ConnectSystemBus(options...)
 }
 
 // Unit tells how a unit stands. One that does not exist is no error.
@@ -85,7 +117,7 @@ func (c *Client) Unit(ctx context.Context, name string) (facts.Unit, error) {
 }
 
 func (c *Client) properties(ctx context.Context, name string) (properties, error) {
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +128,7 @@ func (c *Client) properties(ctx context.Context, name string) (properties, error
 // Enqueue asks for a start and does not wait for it: the only way to start a
 // unit that is ordered after the unit which asks.
 func (c *Client) Enqueue(ctx context.Context, name string) error {
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	if err == nil {
 		_, err = conn.StartUnitContext(ctx, name, "replace", nil)
 		err = classify(err)
@@ -126,24 +158,26 @@ type order func(conn *systemd.Conn, ctx context.Context, name, mode string, done
 // job waits for the result of a job. Anything but "done" is an error: systemd
 // tells of a start limit, a failed dependency or a time-out in no other way.
 func (c *Client) job(ctx context.Context, give order, name string) error {
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
 	done := make(chan string, 1)
-	if _, err := give(conn, ctx, name, "replace", done); err != nil {
+	if _, err := give(conn.Conn, ctx, name, "replace", done); err != nil {
 		return classify(err)
 	}
-	return await(ctx, done)
+	return await(ctx, conn, done)
 }
 
-func await(ctx context.Context, done <-chan string) error {
+func await(ctx context.Context, conn *connection, done <-chan string) error {
 	select {
 	case result := <-done:
 		if result != "done" {
 			return fmt.Errorf("the job ended with %q", result)
 		}
 		return nil
+	case <-conn.lost:
+		return fmt.Errorf("%w: the connection to D-Bus was lost before the job ended", facts.ErrUnavailable)
 	case <-ctx.Done():
 		return fmt.Errorf("the job has not ended: %w", context.Cause(ctx))
 	}
@@ -157,7 +191,7 @@ func (c *Client) Stop(ctx context.Context, name string) error {
 // Enable has a unit started at boot, or not any longer, as its [Install] section
 // says.
 func (c *Client) Enable(ctx context.Context, name string, on bool) error {
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	switch {
 	case err != nil:
 	case on:
@@ -173,7 +207,7 @@ func (c *Client) Enable(ctx context.Context, name string, on bool) error {
 
 // Mask makes a unit impossible to start, or possible again.
 func (c *Client) Mask(ctx context.Context, name string, on bool) error {
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	switch {
 	case err != nil:
 	case on:
@@ -189,7 +223,7 @@ func (c *Client) Mask(ctx context.Context, name string, on bool) error {
 
 // ResetFailed forgets that a unit failed, and its starts so far.
 func (c *Client) ResetFailed(ctx context.Context, name string) error {
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	if err == nil {
 		err = classify(conn.ResetFailedUnitContext(ctx, name))
 	}
@@ -198,7 +232,7 @@ func (c *Client) ResetFailed(ctx context.Context, name string) error {
 
 // ReloadUnits makes systemd read its units again.
 func (c *Client) ReloadUnits(ctx context.Context) error {
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	if err == nil {
 		err = classify(conn.ReloadContext(ctx))
 	}
@@ -208,9 +242,9 @@ func (c *Client) ReloadUnits(ctx context.Context) error {
 // Watch calls changed once it watches and whenever one of the units may stand
 // otherwise than before, until ctx is done or the connection is lost.
 func (c *Client) Watch(ctx context.Context, changed func(), names ...string) error {
-	conn, err := c.dial()
+	conn, err := c.dial(dbus.WithContext(ctx))
 	if err != nil {
-		return fmt.Errorf("cannot watch units: %w: %w", facts.ErrUnavailable, err)
+		return fmt.Errorf("cannot watch units: %w: %w", facts.ErrUnavailable, cmp.Or(context.Cause(ctx), err))
 	}
 	defer conn.Close()
 	for _, name := range names {

@@ -73,7 +73,7 @@ func (c *Client) runJob(ctx context.Context, cmd facts.Command) error {
 	if err := os.MkdirAll(c.opts.JobDir, 0o700); err != nil {
 		return err
 	}
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (c *Client) output(name string) (string, error) {
 // EndJob tells a job to end and does not wait for it. What came of it is not
 // known then. One that is gone is no error.
 func (c *Client) EndJob(ctx context.Context, name string) error {
-	conn, err := c.connect()
+	conn, err := c.connect(ctx)
 	if err == nil {
 		_, err = conn.StopUnitContext(ctx, unitOf(name), "replace", nil)
 		err = classify(err)
@@ -237,7 +237,7 @@ func (c *Client) forget(ctx context.Context, unit string) error {
 		if err != nil || !u.Exists() {
 			return err
 		}
-		conn, err := c.connect()
+		conn, err := c.connect(ctx)
 		if err != nil {
 			return err
 		}
@@ -246,7 +246,7 @@ func (c *Client) forget(ctx context.Context, unit string) error {
 		} else if u.Active != "inactive" {
 			done := make(chan string, 1)
 			if _, err = conn.StopUnitContext(ctx, unit, "replace", done); err == nil {
-				err = await(ctx, done)
+				err = await(ctx, conn, done)
 			}
 		}
 		if err = classify(err); err != nil && !errors.Is(err, facts.ErrAbsent) {
