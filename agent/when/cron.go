@@ -67,28 +67,16 @@ type wallClock struct {
 	loc  *time.Location
 }
 
+// Next implements Schedule. What clocks showed up to t has come by t.
 func (s wallClock) Next(t time.Time) time.Time {
-	shown := asUTC(t.In(s.loc))
-	if s.changesAround(t) {
-		// No clock was ever set by more than a day, when a place changed sides of
-		// the date line: from a day before, nothing is missed.
-		shown = shown.Add(-24 * time.Hour)
-	}
-	for {
+	for shown := asUTC(t.In(s.loc)); ; {
 		if shown = s.spec.Next(shown); shown.IsZero() {
 			return shown
 		}
-		if at := s.comes(shown); at.After(t) {
+		if at := s.comes(shown); at.After(t) { // else clocks show it for the second time
 			return at
 		}
 	}
-}
-
-// changesAround reports whether clocks are set within a day or so of t.
-func (s wallClock) changesAround(t time.Time) bool {
-	const near = 49 * time.Hour // a day that was left out, and the one before
-	begin, end := t.In(s.loc).ZoneBounds()
-	return !begin.IsZero() && t.Sub(begin) < near || !end.IsZero() && end.Sub(t) < near
 }
 
 // comes returns when clocks show a time first, or jump over it.

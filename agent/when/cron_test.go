@@ -89,3 +89,33 @@ func TestCronTicksDoNotDependOnWhereOneBegins(t *testing.T) {
 		}
 	}
 }
+
+// Wherever clocks change, and however, ticks get on, and what comes is the same
+// from wherever one looks.
+func TestCronGetsOnInEveryPlace(t *testing.T) {
+	for _, zone := range []string{"America/Sao_Paulo", "Asia/Beirut", "America/Havana", "Pacific/Apia", "Asia/Gaza", "Australia/Lord_Howe", "Antarctica/Troll"} {
+		loc, err := time.LoadLocation(zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, expr := range []string{"45 0-3 * * *", "15 12 30 * *"} {
+			s, err := when.Cron(expr, loc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, year := range []int{2011, 2024} {
+				at := time.Date(year, 1, 1, 0, 0, 30, 0, time.UTC)
+				for end := at.AddDate(1, 0, 0); at.Before(end); {
+					next := s.Next(at)
+					if !next.After(at) {
+						t.Fatalf("%s in %s: after %v comes %v", expr, zone, at, next)
+					}
+					if sooner := s.Next(next.Add(-time.Second)); !sooner.Equal(next) {
+						t.Errorf("%s in %s: %v, and a second before it %v", expr, zone, next, sooner)
+					}
+					at = next
+				}
+			}
+		}
+	}
+}
