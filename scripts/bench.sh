@@ -17,6 +17,9 @@ pass() {
 }
 pass "pass of the node tasks over 300 containers" ./agent/node BenchmarkPassOver300Containers 30
 pass "pass over 1000 files, nothing changed" ./agent/duties/files BenchmarkPassOver1000Files 150
+pass "pass over 20 schedules, none due" ./agent/duties/schedules BenchmarkPassOver20Schedules 2
+pass "pass over 1000 schedules, none due" ./agent/duties/schedules BenchmarkPassOver1000Schedules 40
+pass "1000 schedules due at once, begun and cleared up after" ./agent/duties/schedules Benchmark1000SchedulesDueAtOnce 400
 echo
 if ((EUID == 0)); then
 	scripts/testnode/bench.sh

@@ -24,6 +24,8 @@ type Schedule struct {
 	LeftOut    time.Time `json:"left_out,omitzero"`
 	LeftOutWhy string    `json:"left_out_why,omitempty"`
 	LeftOutN   int       `json:"left_out_count,omitempty"` // for that reason, in a row
+	// LeftOutMore: it is that many at least. After long away not each is counted.
+	LeftOutMore bool `json:"left_out_more,omitempty"`
 	// Elsewhere is the latest tick that another node of the cluster ran.
 	Elsewhere   time.Time `json:"elsewhere,omitzero"`
 	ElsewhereBy string    `json:"elsewhere_by,omitempty"` // instance id

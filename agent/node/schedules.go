@@ -52,6 +52,10 @@ func (n *Node) schedulesConfig() cell.Reader[schedules.Config] {
 
 func sameSchedules(a, b []facts.Schedule) bool { return reflect.DeepEqual(a, b) }
 
+// scheduleAsked is how old a request may be for another one to join it. One that
+// is older may be of another clock, or on its way to be dropped.
+const scheduleAsked = time.Hour
+
 // ErrNoSchedule: there is none of that name.
 var ErrNoSchedule = errors.New("there is no such schedule: ecsnode schedules lists them")
 
@@ -84,15 +88,19 @@ func (n *Node) WithOutput(all []facts.Schedule) []facts.Schedule {
 }
 
 // RunSchedule asks for a run now and returns when it was asked for, which is the
-// run's tick.
+// run's tick. One that was asked for and that nobody has taken yet is that run.
 func (n *Node) RunSchedule(name string) (time.Time, error) {
 	if err := n.hasSchedule(name); err != nil {
 		return time.Time{}, err
 	}
+	file := path.Join(requestsDir, schedules.RunFile(name))
+	r, _ := readRequest[schedules.Request](n.disk, file) // what cannot be read is replaced
 	now := time.Now().UTC()
-	r := schedules.Request{ID: strconv.FormatInt(now.UnixNano(), 36), At: now.Truncate(time.Second)}
-	if err := n.ask(path.Join(requestsDir, schedules.RunFile(name)), r); err != nil {
-		return time.Time{}, err
+	if taken, err := schedules.Taken(n.disk, name, r.ID); r.ID == "" || taken || err != nil || now.Sub(r.At).Abs() > scheduleAsked {
+		r = schedules.Request{ID: strconv.FormatInt(now.UnixNano(), 36), At: now.Truncate(time.Millisecond)}
+		if err := n.ask(file, r); err != nil {
+			return time.Time{}, err
+		}
 	}
 	running, err := n.daemonRuns()
 	if err == nil && !running {

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -86,6 +87,37 @@ func (l *leaver) schedule(name string) facts.Schedule {
 	}
 	l.t.Fatalf("status has no %s", name)
 	return facts.Schedule{}
+}
+
+// Each run that is asked for is one, and one that nobody has taken yet is the
+// same, however often it is asked for.
+func TestRunsByHandOneAfterTheOther(t *testing.T) {
+	onScheduled(t, threeSchedules, func(t *testing.T, l *leaver, m *manager) {
+		m.takes = 100 * time.Millisecond
+		l.pass(5 * time.Second)
+		ask := func() time.Time {
+			asked, err := l.node().RunSchedule("tidy")
+			if err != nil && !strings.Contains(err.Error(), "ecsnode is not running") {
+				t.Error(err)
+			}
+			return asked
+		}
+		first := ask()
+		l.pass(61 * time.Second)
+		if second := ask(); second.Equal(first) {
+			t.Errorf("asked for twice, at %v", first)
+		}
+		l.pass(61 * time.Second)
+		l.stop()
+		if third := ask(); !third.Equal(ask()) {
+			t.Error("what nobody has taken is asked for anew")
+		}
+		l.start()
+		l.pass(5 * time.Second)
+		if n := m.count(); n != 3 {
+			t.Errorf("%d runs", n)
+		}
+	})
 }
 
 // A plan starts nothing.

@@ -89,7 +89,11 @@ func scheduleText(c facts.Schedule, now time.Time) string {
 		add("that of %s ran on %s", tick(c.Elsewhere), cmp.Or(c.ElsewhereBy, "another node"))
 	}
 	if c.LeftOutN > 0 {
-		add("%d left out, the last %s: %s", c.LeftOutN, tick(c.LeftOut), c.LeftOutWhy)
+		atLeast := ""
+		if c.LeftOutMore {
+			atLeast = "at least "
+		}
+		add("%s%d left out, the last %s: %s", atLeast, c.LeftOutN, tick(c.LeftOut), c.LeftOutWhy)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -86,7 +86,7 @@ func TestText(t *testing.T) {
 			well.Last = &facts.ScheduleRun{Tick: ago(time.Hour), Started: ago(time.Hour), Ended: ago(time.Hour - 90*time.Second), Result: "success", Output: "1\n2\n3\n4\n"}
 			ill.Last = &facts.ScheduleRun{Tick: ago(time.Hour), ByHand: true, Started: ago(time.Hour), Ended: ago(time.Hour), Result: "exit status 3", Failed: true, Output: "\x1b[2Jno"}
 			other.Once, other.Elsewhere, other.ElsewhereBy = "cluster", ago(time.Hour), "i-00000000000000001"
-			lost.LeftOut, lost.LeftOutWhy, lost.LeftOutN = ago(time.Hour), "the node was off", 3
+			lost.LeftOut, lost.LeftOutWhy, lost.LeftOutN, lost.LeftOutMore = ago(time.Hour), "the node was off", 3, true
 			lost.State, lost.Next = facts.SchedulePaused, time.Time{}
 			runs.State, runs.Reason, runs.Queued = facts.ScheduleRunning, "timed out", now
 			runs.Running = &facts.ScheduleRun{Tick: ago(time.Hour), Started: ago(time.Hour)}

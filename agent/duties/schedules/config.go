@@ -172,6 +172,7 @@ const (
 	// leaseSpread is what nodes spread over at least, before they ask for a lease.
 	leaseSpread = 20 * time.Second
 	leastMemory = 32
+	maxItems    = 1000
 	maxTimeout  = 7 * 24 * time.Hour
 )
 
@@ -217,6 +218,9 @@ func (s Schedule) does() string {
 func (c Config) Validate(report func(path, message string)) {
 	if c.Leases.Bucket != "" && !bucketName.MatchString(c.Leases.Bucket) {
 		report("leases.bucket", fmt.Sprintf("%q is no name of a bucket", c.Leases.Bucket))
+	}
+	if n := len(c.Items); n > maxItems {
+		report("items", fmt.Sprintf("%d are too many: expected at most %d", n, maxItems))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Items)) {
 		s, at := c.Items[name], "items."+name

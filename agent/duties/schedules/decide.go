@@ -2,7 +2,6 @@ package schedules
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -32,7 +31,7 @@ const (
 	// farOff is by how much a clock may be set back. Beyond that it was wrong
 	// before, and ticks count anew from what it shows now.
 	farOff  = 26 * time.Hour
-	maxTold = 10000 // ticks that are counted one by one
+	maxTold = 1000 // ticks that are counted one by one
 )
 
 // offset is how long after a tick this node begins. Nodes that compete for a
@@ -57,11 +56,12 @@ func (v view) decide(r record) record {
 	}
 	r = v.clockSet(r, now)
 	r = v.dequeue(r, now)
-	latest, n := v.come(r.Settled, now)
+	latest, n, more := v.come(r.Settled, now)
 	if n > 0 {
 		r.Settled = latest.UTC()
 		if n > 1 && !v.paused {
 			r = r.leave(latest, n-1, whyAway, v.drains)
+			r.LeftOut.More = r.LeftOut.More || more
 		}
 		r = v.tick(r, latest.UTC(), now)
 	}
@@ -94,29 +94,46 @@ func (v view) clockSet(r record, now time.Time) record {
 }
 
 // come returns the latest tick since settled for which this node's time has
-// come, and how many there were; 0: none.
-func (v view) come(settled, now time.Time) (latest time.Time, n int) {
-	latest, n = v.walk(settled, now, maxTold)
-	if n < maxTold {
-		return latest, n
-	}
-	// After long away only the latest matters.
-	for _, back := range []time.Duration{2 * time.Hour, 50 * time.Hour, 1500 * time.Hour} {
-		if begin := now.Add(-back); begin.After(latest) {
-			if last, n := v.walk(begin, now, math.MaxInt); n > 0 {
-				return last, maxTold
-			}
+// come, and how many there were; more: there were more than that.
+func (v view) come(settled, now time.Time) (latest time.Time, n int, more bool) {
+	for t := v.ticks.Next(settled); v.has(t, now); t = v.ticks.Next(t) {
+		if n == maxTold {
+			return v.latest(latest, now), n, true
 		}
-	}
-	return v.walk(latest.Add(-1), now, math.MaxInt)
-}
-
-// walk goes from tick to tick, most of them.
-func (v view) walk(from, now time.Time, most int) (latest time.Time, n int) {
-	for t := v.ticks.Next(from); !t.IsZero() && !t.Add(v.offset(t)).After(now) && n < most; t = v.ticks.Next(t) {
 		latest, n = t, n+1
 	}
-	return latest, n
+	return latest, n, false
+}
+
+// has reports whether this node's time for a tick has come.
+func (v view) has(tick, now time.Time) bool {
+	return !tick.IsZero() && !tick.Add(v.offset(tick)).After(now)
+}
+
+// latest is the last tick of this node that has come, of which one is known. It
+// takes as many looks for ten years as for a day.
+func (v view) latest(known, now time.Time) time.Time {
+	from := known
+	for back := time.Minute; ; back *= 2 {
+		if at := now.Add(-back); !at.After(known) {
+			break
+		} else if v.has(v.ticks.Next(at), now) {
+			from = at
+			break
+		}
+	}
+	// The tick after from has come, that after now has not.
+	for to := now; to.Sub(from) > time.Second; {
+		if middle := from.Add(to.Sub(from) / 2); v.has(v.ticks.Next(middle), now) {
+			from = middle
+		} else {
+			to = middle
+		}
+	}
+	if t := v.ticks.Next(from); v.has(t, now) {
+		return t
+	}
+	return known
 }
 
 // tick takes in a tick that has come.
@@ -216,10 +233,11 @@ func (d *due) why() string {
 
 // leave notes n ticks up to tick that are not run.
 func (r record) leave(tick time.Time, n int, why string, quiet bool) record {
+	more := false
 	if r.LeftOut.Why == why {
-		n += r.LeftOut.N
+		n, more = n+r.LeftOut.N, r.LeftOut.More
 	}
-	r.LeftOut = leftOut{Tick: tick.UTC(), Why: why, N: n, Quiet: quiet}
+	r.LeftOut = leftOut{Tick: tick.UTC(), Why: why, N: n, More: more, Quiet: quiet}
 	return r
 }
 

@@ -175,3 +175,17 @@ func (l *ledger) node(t *testing.T, i int, skew time.Duration, store schedules.S
 		time.Sleep(min(max(wait, 10*time.Millisecond), time.Until(end)))
 	}
 }
+
+// What all of them wrote stays within what a file may have.
+func TestWhatManyWriteIsBounded(t *testing.T) {
+	on(t, monday, atOnce(1000, schedules.Schedule{Cron: "0 * * * *"}), func(t *testing.T, h *host) {
+		for name := range atOnce(1000, schedules.Schedule{}) {
+			h.does[name] = does{output: strings.Repeat("\"\\", 2<<10)}
+		}
+		h.pass(2 * time.Minute)
+		if len(h.ran) != 1000 {
+			t.Errorf("%d ran", len(h.ran))
+		}
+		h.wantWell()
+	})
+}

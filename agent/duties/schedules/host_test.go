@@ -50,7 +50,10 @@ type host struct {
 	ended   []string
 	down    error // the service manager's
 	dieAt   string
+	dieIn   int // steps; 0: never
 	died    int
+	writes  int    // of the state
+	began   func() // after a command has; nil: nothing
 	passes  int
 	store   schedules.Store
 	ecs     *ecs
@@ -77,12 +80,26 @@ type job struct {
 // killed is the panic of a process that is.
 type killed struct{ at string }
 
-// die kills the process at a point, once.
+// die kills the process at a point, or after so many of them, once.
 func (h *host) die(at string) {
-	if h.dieAt == at {
+	if h.dieIn--; h.dieAt == at || h.dieIn == 0 {
 		h.dieAt = ""
 		panic(killed{at})
 	}
+}
+
+// disk is that of a host, on which each write is a step.
+type disk struct {
+	fsx.FS
+	h *host
+}
+
+func (d disk) WriteFile(name string, data []byte, how fsx.How) (bool, error) {
+	d.h.die("before a write")
+	d.h.writes++
+	changed, err := d.FS.WriteFile(name, data, how)
+	d.h.die("after a write")
+	return changed, err
 }
 
 func (h *host) Now() facts.Moment {
@@ -107,6 +124,9 @@ func (h *host) RunJob(_ context.Context, c facts.Command) error {
 		h.t.Errorf("%s has tick %q", name, tick)
 	}
 	h.ran = append(h.ran, name+" "+at.Format("02T15:04"))
+	if h.began != nil {
+		h.began()
+	}
 	h.die("after RunJob")
 	return nil
 }
@@ -165,6 +185,9 @@ func (h *host) EndJob(_ context.Context, name string) error {
 func (h *host) ForgetJob(_ context.Context, name string) error {
 	h.die("before ForgetJob")
 	h.forgot++
+	if j := h.jobs[name]; j != nil && j.ends.After(time.Now()) && (j.RuntimeMax == 0 || j.began.Add(j.RuntimeMax).After(time.Now())) {
+		h.t.Errorf("%s is forgotten while it runs, and so stopped", name)
+	}
 	delete(h.jobs, name)
 	h.die("after ForgetJob")
 	return nil
@@ -343,7 +366,7 @@ func newHost(t testing.TB, at string, c items) *host {
 // start is another process of the agent.
 func (h *host) start() {
 	h.duty = &schedules.Duty{
-		FS: h.files, ID: h.id, Clock: h, Config: h.cells.config, Instance: known(facts.Instance{ID: h.id, Region: "eu-west-1"}), Cluster: known("web"),
+		FS: disk{h.files, h}, ID: h.id, Clock: h, Config: h.cells.config, Instance: known(facts.Instance{ID: h.id, Region: "eu-west-1"}), Cluster: known("web"),
 		Registration: known(facts.ContainerInstance{ARN: instanceARN, Cluster: "web", AgentVersion: "1"}), Drains: h.cells.drains,
 		Requests: requests, Jobs: h, ECS: h.ecs, Agent: h, Docker: h, Store: h.store, Schedules: h.cells.shown,
 	}
@@ -426,7 +449,7 @@ func (h *host) ask(file string, at time.Time) {
 	if _, err := h.files.MkdirAll(requests, 0o700); err != nil {
 		h.t.Fatal(err)
 	}
-	text := fmt.Sprintf(`{"id":"%d","at":%q}`, at.UnixNano(), at.UTC().Truncate(time.Second).Format(time.RFC3339))
+	text := fmt.Sprintf(`{"id":"%d","at":%q}`, at.UnixNano(), at.UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano))
 	if _, err := h.files.WriteFile(path.Join(requests, file), []byte(text), fsx.How{Mode: 0o600}); err != nil {
 		h.t.Fatal(err)
 	}

@@ -24,57 +24,101 @@ type lease struct {
 
 const maxLease = 4 << 10
 
-// claim asks for the lease of what is due. r.Due is nil if another node has it.
-func (p *pass) claim(ctx context.Context, name string, r record) (record, error) {
-	if p.store != nil {
-		return r, p.store
+// claimAll asks for leases, and returns what this node is to run.
+func (p *pass) claimAll(all []start) (ours []start) {
+	if len(all) == 0 {
+		return nil
 	}
 	cluster, _ := p.Cluster.Get()
 	instance, known := p.Instance.Get()
+	err := p.store
 	if cluster == "" || !known {
-		return r, duty.WaitingFor("the node to know its cluster")
+		err = duty.WaitingFor("the node to know its cluster")
 	}
-	if r.Due.Token == "" {
-		r.Due.Token = fmt.Sprintf("%s/%s/%d", instance.ID, p.now.BootID, p.now.Wall.UnixNano())
-		p.state.Schedules[name] = r
-		if err := p.save(); err != nil { // after a lost answer, the lease must be known for ours
-			r.Due.Token = ""
-			return r, err
+	if err == nil {
+		err = p.writeTokens(all, instance)
+	}
+	for _, s := range all {
+		if err != nil {
+			p.notBegun(s.name, err)
+			continue
+		}
+		d := p.record(s.name).Due
+		switch owned, err := p.claim(s.name, d, cluster, instance); {
+		case err != nil:
+			p.notBegun(s.name, err)
+		case owned:
+			d.Owned = true
+			s.Token, s.Owned = d.Token, true
+			ours = append(ours, s)
 		}
 	}
+	return ours
+}
+
+// writeTokens gives each its token, which is kept before it is in a lease: after
+// a lost answer, the lease must be known for this node's.
+func (p *pass) writeTokens(all []start, instance facts.Instance) error {
+	var fresh []*due
+	for _, s := range all {
+		if d := p.record(s.name).Due; d.Token == "" {
+			d.Token = fmt.Sprintf("%s/%s/%d", instance.ID, p.now.BootID, p.now.Wall.UnixNano())
+			fresh = append(fresh, d)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	err := p.save()
+	if err != nil {
+		for _, d := range fresh {
+			d.Token = ""
+		}
+	}
+	return err
+}
+
+// claim asks for the lease of what is due, and reports whether this node has it.
+// If another one has, it is not due any more.
+func (p *pass) claim(name string, d *due, cluster string, instance facts.Instance) (owned bool, err error) {
+	if p.store != nil {
+		return false, p.store
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, callTime)
+	defer cancel()
 	o := facts.Object{
 		Region: cmp.Or(p.c.Leases.Region, instance.Region), Bucket: p.c.Leases.Bucket,
-		Key: p.c.Leases.Prefix + cluster + "/" + name + "/" + r.Due.Tick.UTC().Format("2006-01-02T15-04Z") + ".json",
+		Key: p.c.Leases.Prefix + cluster + "/" + name + "/" + d.Tick.UTC().Format("2006-01-02T15-04Z") + ".json",
 	}
-	mine := lease{Schedule: name, Tick: r.Due.Tick, Instance: instance.ID, Token: r.Due.Token, At: p.now.Wall.Round(0).UTC()}
+	mine := lease{Schedule: name, Tick: d.Tick, Instance: instance.ID, Token: d.Token, At: p.now.Wall.Round(0).UTC()}
 	body, err := json.Marshal(mine)
 	if err != nil {
-		return r, err
+		return false, err
 	}
 	_, err = p.Store.Put(ctx, o, append(body, '\n'), facts.Condition{Absent: true})
 	if err == nil {
-		r.Due.Owned = true
-		return r, nil
+		return true, nil
 	}
 	if !errors.Is(err, facts.ErrExists) {
 		p.store = err
-		return r, err
+		return false, err
 	}
 	// Perhaps by a request of ours whose answer was lost.
 	there, err := p.Store.Get(ctx, o, maxLease)
 	if err != nil {
 		p.store = err
-		return r, err
+		return false, err
 	}
 	var theirs lease
 	if err := json.Unmarshal(there.Body, &theirs); err != nil || theirs.Token == "" {
-		return r, fmt.Errorf("cannot read %s: it is no lease", o)
+		return false, fmt.Errorf("cannot read %s: it is no lease", o)
 	}
 	if theirs.Token == mine.Token && theirs.Instance == mine.Instance {
-		r.Due.Owned = true
-		return r, nil
+		return true, nil
 	}
-	r.Elsewhere, r.ElsewhereBy = r.Due.Tick, theirs.Instance
+	r := p.record(name)
+	r.Elsewhere, r.ElsewhereBy = d.Tick, theirs.Instance
 	r.LeftOut, r.Due = leftOut{}, nil
-	return r, nil
+	p.put(name, r)
+	return false, nil
 }

@@ -23,94 +23,189 @@ const (
 	toldAgain = 30 * time.Second
 )
 
-// begin starts what is due, or says why not yet.
-func (p *pass) begin(name string, r record, v view) record {
-	if p.tries[name].next.After(time.Now()) {
-		return r
-	}
-	began, err := p.tryToBegin(name, r, v)
-	if err == nil {
-		delete(p.tries, name)
-	} else {
-		if began.Due != nil {
-			began.Due = began.Due.because(err.Error())
-		}
-		t := p.tries[name]
-		pause := min(retryMin<<min(t.n, 5), retryMax)
-		t.n++
-		t.next = time.Now().Add(pause - when.Offset(fmt.Sprintf("%s/%s/%d", p.ID, name, t.n), pause/2))
-		p.tries[name] = t
-	}
-	p.fail(p.named(name, err))
-	return began
+// start is a run that is to begin.
+type start struct {
+	*one
+	run
+	container string                  // of a command in one
+	on        facts.ContainerInstance // of a task
 }
 
-func (p *pass) tryToBegin(name string, r record, v view) (record, error) {
+// beginAll starts what is due: first what asks nobody, then what needs Docker or
+// ECS, then what needs a lease, so that one who hangs delays little else.
+func (p *pass) beginAll(each []*one) {
+	var host, own, leased []*one
+	for _, o := range each {
+		r := p.record(o.name)
+		switch {
+		case p.drains || r.Due == nil || r.Run != nil || p.tries[o.name].next.After(time.Now()):
+		case o.s.perCluster() && !r.Due.ByHand && !r.Due.Owned:
+			leased = append(leased, o)
+		case len(o.s.Command) > 0:
+			host = append(host, o)
+		default:
+			own = append(own, o)
+		}
+	}
+	p.begin(p.prepareAll(host))
+	p.begin(p.prepareAll(own))
+	p.begin(p.claimAll(p.prepareAll(leased)))
+}
+
+// prepareAll looks for what runs need, before a lease is taken that others could
+// have had.
+func (p *pass) prepareAll(each []*one) (ready []start) {
+	for _, o := range each {
+		if s, err := p.prepare(o); err != nil {
+			p.notBegun(o.name, err)
+		} else {
+			ready = append(ready, s)
+		}
+	}
+	return ready
+}
+
+func (p *pass) prepare(o *one) (start, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, callTime)
 	defer cancel()
-	next := run{due: *r.Due, BootID: p.now.BootID, Began: p.now.Wall.Round(0).UTC(), Deadline: p.now.Add(time.Duration(v.s.Timeout))}
-	next.Why = ""
-	// What may be missing is looked for before a lease is taken that others could
-	// have had.
-	container, on := "", facts.ContainerInstance{}
+	s := start{one: o, run: run{
+		due: *p.record(o.name).Due, BootID: p.now.BootID, Began: p.now.Wall.Round(0).UTC(), Deadline: p.now.Add(time.Duration(o.s.Timeout)),
+	}}
+	s.Why = ""
 	switch {
-	case v.s.Task.Definition != "":
+	case o.s.Task.Definition != "":
 		var ok bool
-		if on, ok = p.Registration.Get(); !ok || !on.Registered() {
-			return r, duty.WaitingFor("the ECS agent to be registered")
+		if s.on, ok = p.Registration.Get(); !ok || !s.on.Registered() {
+			return s, duty.WaitingFor("the ECS agent to be registered")
 		}
-		next.StartedBy, next.Instance = startedBy(name, next.due), on.ARN
-	case len(v.s.Exec.Command) > 0:
+		s.StartedBy, s.Instance = startedBy(o.name, s.due), s.on.ARN
+		return s, nil
+	case len(o.s.Exec.Command) > 0:
 		var err error
-		if container, err = p.container(ctx, v.s.Exec); err != nil {
-			return r, err
+		if s.container, err = p.container(ctx, o.s.Exec); err != nil {
+			return s, err
 		}
-		fallthrough
-	default:
-		next.Job = jobOf(name, next.due)
 	}
-	if v.s.perCluster() && !r.Due.ByHand && !r.Due.Owned {
-		var err error
-		if r, err = p.claim(ctx, name, r); err != nil || r.Due == nil {
-			return r, err
+	s.Job = jobOf(o.name, s.due)
+	return s, nil
+}
+
+// begin begins runs, all of which are written down before. Jobs are so at once:
+// systemd tells one that was never begun. A task is so alone: whether it was
+// begun may remain unknown, and it is not begun again then.
+func (p *pass) begin(all []start) {
+	var jobs []start
+	for _, s := range all {
+		if s.StartedBy == "" {
+			jobs = append(jobs, s)
 		}
-		next.Token, next.Owned = r.Due.Token, r.Due.Owned
 	}
-	if drains, told := p.Drains.Get(); drains || !told { // since this pass began
-		return r, duty.WaitingFor("%s", whyDrains)
+	for _, s := range p.writeDown(jobs...) {
+		p.began(s, p.runJob(s))
 	}
-	if err := p.ctx.Err(); err != nil { // what could not be begun any more is not written down
-		return r, duty.WaitingFor("this pass had no time for it: %w", err)
+	for _, s := range all {
+		if s.StartedBy != "" && len(p.writeDown(s)) > 0 {
+			p.began(s, p.startTask(s))
+		}
 	}
-	wanted := r.Due
-	r.Run, r.Due = &next, nil
-	p.state.Schedules[name] = r
-	if err := p.save(); err != nil { // what could not be told afterwards is not begun
-		r.Run, r.Due = nil, wanted
-		return r, err
+}
+
+// writeDown notes that runs begin, and returns those of which the disk has it.
+func (p *pass) writeDown(all ...start) []start {
+	if len(all) == 0 {
+		return nil
 	}
-	p.out.Changed = true
-	p.tell("%s of %s begins", name, clock(next.Tick))
-	if next.StartedBy != "" {
-		return p.startTask(ctx, r, v.s, on, wanted)
+	err := p.mayBegin()
+	if err == nil {
+		for _, s := range all {
+			r := p.record(s.name)
+			r.Run, r.Due = &s.run, nil
+			p.put(s.name, r)
+		}
+		err = p.save()
 	}
+	if err == nil {
+		return all
+	}
+	for _, s := range all {
+		p.takeBack(s)
+		p.notBegun(s.name, err)
+	}
+	return nil
+}
+
+// mayBegin says why nothing may begin any more in this pass.
+func (p *pass) mayBegin() error {
+	if drains, told := p.Drains.Get(); drains || !told {
+		return duty.WaitingFor("%s", whyDrains)
+	}
+	if err := p.ctx.Err(); err != nil {
+		return duty.WaitingFor("this pass had no time for it: %w", err)
+	}
+	return nil
+}
+
+// takeBack makes a run due again that was not begun.
+func (p *pass) takeBack(s start) {
+	r := p.record(s.name)
+	if d := s.due; r.Run != nil {
+		r.Run, r.Due = nil, &d
+	}
+	p.put(s.name, r)
+}
+
+// began notes how the beginning of a run went.
+func (p *pass) began(s start, err error) {
+	if p.record(s.name).Run != nil {
+		p.out.Changed = true
+		p.tell("%s of %s begins", s.name, clock(s.Tick))
+	}
+	if err != nil {
+		p.notBegun(s.name, err)
+		return
+	}
+	delete(p.tries, s.name)
+}
+
+// notBegun notes why a run has not begun, as far as is known, and when that is
+// tried again.
+func (p *pass) notBegun(name string, err error) {
+	if r := p.record(name); r.Due != nil {
+		r.Due = r.Due.because(err.Error())
+		p.put(name, r)
+	}
+	t := p.tries[name]
+	pause := min(retryMin<<min(t.n, 5), retryMax)
+	t.n++
+	t.next = time.Now().Add(pause - when.Offset(fmt.Sprintf("%s/%s/%d", p.ID, name, t.n), pause/2))
+	p.tries[name] = t
+	p.fail(p.named(name, err))
+}
+
+func (p *pass) runJob(s start) error {
+	if err := p.mayBegin(); err != nil {
+		p.takeBack(s)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, callTime)
+	defer cancel()
 	command := facts.Command{
-		Name: next.Job, Argv: v.s.Command, RuntimeMax: time.Duration(v.s.Timeout), Grace: grace, MemoryMax: uint64(v.s.Memory) << 20, Kept: true,
+		Name: s.Job, Argv: s.s.Command, RuntimeMax: time.Duration(s.s.Timeout), Grace: grace, MemoryMax: uint64(s.s.Memory) << 20, Kept: true,
 		Env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root",
-			"ECSNODE_SCHEDULE=" + name, "ECSNODE_TICK=" + next.Tick.UTC().Format(time.RFC3339),
+			"ECSNODE_SCHEDULE=" + s.name, "ECSNODE_TICK=" + s.Tick.UTC().Format(time.RFC3339),
 		},
 	}
-	if container != "" {
-		command.Argv, command.Container = v.s.Exec.Command, container
+	if s.container != "" {
+		command.Argv, command.Container = s.s.Exec.Command, s.container
 	}
-	if err := p.Jobs.RunJob(ctx, command); err != nil {
+	err := p.Jobs.RunJob(ctx, command)
+	r := p.record(s.name)
+	if r.Run.Started = err == nil; err != nil {
 		// Whether it runs is told by the next pass, which begins it again if not.
 		r.Run.Why = err.Error()
-		return r, err
 	}
-	r.Run.Started = true
-	return r, nil
+	return err
 }
 
 // container is that of a family which was started last.
@@ -150,17 +245,20 @@ func (p *pass) container(ctx context.Context, e Exec) (id string, err error) {
 }
 
 // startTask starts the task of a run that is written down.
-func (p *pass) startTask(ctx context.Context, r record, s Schedule, on facts.ContainerInstance, wanted *due) (record, error) {
-	task, err := p.ECS.StartTask(ctx, on, facts.TaskStart{Definition: s.Task.Definition, StartedBy: r.Run.StartedBy})
+func (p *pass) startTask(s start) error {
+	ctx, cancel := context.WithTimeout(p.ctx, callTime)
+	defer cancel()
+	task, err := p.ECS.StartTask(ctx, s.on, facts.TaskStart{Definition: s.s.Task.Definition, StartedBy: s.StartedBy})
 	switch {
 	case err == nil:
-		r.Run.Task, r.Run.Started = task.ARN, true
-		return r, nil
+		run := p.record(s.name).Run
+		run.Task, run.Started = task.ARN, true
+		return nil
 	case errors.Is(err, facts.ErrUnavailable) && !errors.Is(err, facts.ErrThrottled):
-		return r, fmt.Errorf("whether the task was started is not known yet: %w", err)
+		return fmt.Errorf("whether the task was started is not known yet: %w", err)
 	}
-	r.Run, r.Due = nil, wanted
-	return r, err
+	p.takeBack(s)
+	return err
 }
 
 // observe sees how the run under way stands.
@@ -242,6 +340,7 @@ func (p *pass) ended(name string, r record, how facts.ScheduleRun, s Schedule) r
 		how.Ended = p.now.Wall.Round(0).UTC()
 	}
 	how.Failed = how.Result != success && !how.Replaced
+	how.Output = end(how.Output, maxOutputs/max(len(p.c.Items), 1))
 	p.tell("%s of %s: %s", name, clock(how.Tick), how.Result)
 	if how.Result == success {
 		r.LeftOut = leftOut{}
@@ -251,6 +350,14 @@ func (p *pass) ended(name string, r record, how facts.ScheduleRun, s Schedule) r
 	}
 	r.Run, r.Last = nil, &how
 	return r
+}
+
+// end is at most the last n bytes of a text.
+func end(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[len(text)-n:], "")
 }
 
 // end tells a run to end that is to, now and then.
@@ -350,13 +457,19 @@ const essentialEnded = "Essential container in task exited"
 // jobOf is the name of the job of a tick: no other run ever has it.
 func jobOf(name string, d due) string { return "schedule-" + name + "-" + stamp(d) }
 
-// startedBy names the tick, in the 36 characters that ECS takes.
-func startedBy(name string, d due) string { return "ecsnode/" + name + "/" + stamp(d) }
+// startedBy names the tick in the 36 characters that ECS takes. Of one by hand
+// it has the milliseconds of the latest 25 days, which is longer than a task runs.
+func startedBy(name string, d due) string {
+	const most = 7
+	s := stamp(d)
+	return "ecsnode/" + name + "/" + s[max(0, len(s)-most):]
+}
 
-// stamp is a tick in few characters, and in one more if it was asked for by hand.
+// stamp is a tick in few characters: the minute, or the millisecond and one more
+// character if it was asked for by hand.
 func stamp(d due) string {
 	if d.ByHand {
-		return strconv.FormatInt(d.Tick.Unix(), 36) + "h"
+		return strconv.FormatInt(d.Tick.UnixMilli(), 36) + "h"
 	}
 	return strconv.FormatInt(d.Tick.Unix()/60, 36)
 }

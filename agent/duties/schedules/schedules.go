@@ -23,6 +23,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/when"
 )
 
 // Jobs runs commands as units of their own. A job that was not run in this boot
@@ -89,6 +90,8 @@ type Duty struct {
 	state  state
 	kept   []byte
 	tries  map[string]try
+	parsed map[string]when.Schedule // by Schedule.ticks
+	asks   map[string]bool          // files of requests that are there
 }
 
 // try is how often in a row a tick could not begin.
@@ -155,9 +158,17 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		d.Schedules.Set(nil)
 		return duty.Outcome{Summary: "nothing is configured"}, errors.Join(p.errs...)
 	}
-	var all []facts.Schedule
+	p.fail(p.lookForRequests())
+	var each []*one
 	for _, name := range slices.Sorted(maps.Keys(c.Items)) {
-		all = append(all, p.one(name, c.Items[name]))
+		o, err := p.look(name, c.Items[name])
+		p.fail(p.named(name, err))
+		each = append(each, o)
+	}
+	p.beginAll(each)
+	var all []facts.Schedule
+	for _, o := range each {
+		all = append(all, p.show(o))
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.state.Schedules)) {
 		if _, is := c.Items[name]; !is {
@@ -191,6 +202,9 @@ type pass struct {
 	containers []facts.Container
 	docker     error
 	looked     bool
+	// What earlier passes have seen is written down, or why not.
+	sure   bool
+	unsure error
 }
 
 func (p *pass) tell(format string, args ...any) {
@@ -214,56 +228,98 @@ func (p *pass) again(after time.Duration) {
 	}
 }
 
-// one looks after a schedule.
-func (p *pass) one(name string, s Schedule) facts.Schedule {
-	v := view{now: p.now, id: p.ID, name: name, s: s, drains: p.drains}
-	shown := facts.Schedule{Name: name, When: s.ticks(), Does: s.does(), Once: "node"}
-	if s.perCluster() {
-		shown.Once = "cluster"
-	}
+// one is a schedule in a pass.
+type one struct {
+	view
+	before leftOut // as it was when the pass began
+}
+
+// record and put are what is known of a schedule.
+func (p *pass) record(name string) record { return p.state.Schedules[name] }
+func (p *pass) put(name string, r record) { p.state.Schedules[name] = r }
+
+// look sees how a schedule stands and settles the ticks that have come.
+func (p *pass) look(name string, s Schedule) (*one, error) {
+	o := &one{view: view{now: p.now, id: p.ID, name: name, s: s, drains: p.drains}}
 	var err error
-	if v.ticks, err = s.schedule(); err != nil { // the configuration was checked
-		p.fail(fmt.Errorf("%s: %w", name, err))
-		return shown
+	if o.ticks, err = p.ticks(s); err != nil {
+		return o, err
 	}
 	r, known := p.state.Schedules[name]
 	if !known {
 		r.Settled = p.now.Wall.Round(0).UTC()
 	}
-	p.fail(p.named(name, p.asked(name, &v)))
-	r = p.finish(name, r)
-	if r.Run != nil {
+	o.before = r.LeftOut
+	err = p.asked(&o.view)
+	if r = p.finish(name, r); r.Run != nil {
 		r = p.observe(name, r, s)
 	}
-	before := r
-	r = v.decide(r)
-	p.state.Schedules[name] = r
+	r = o.decide(r)
 	if r.Run != nil && r.Due != nil && s.Overlap == Replace && r.Run.Ending == "" {
 		r.Run.Ending, r.Run.Replaced = "replaced by the run of "+clock(r.Due.Tick), true
 	}
 	if r.Run != nil && r.Run.Ending != "" {
 		r = p.end(name, r)
 	}
-	if r.Due != nil && r.Run == nil && !p.drains {
-		r = p.begin(name, r, v)
+	p.put(name, r)
+	return o, err
+}
+
+// ticks are those of a schedule. Of what is written alike they are parsed once.
+func (p *pass) ticks(s Schedule) (when.Schedule, error) {
+	if ticks := p.parsed[s.ticks()]; ticks != nil {
+		return ticks, nil
 	}
-	if l := r.LeftOut; !reflect.DeepEqual(before.LeftOut, l) && l.N > 0 {
+	ticks, err := s.schedule()
+	if err != nil { // the configuration was checked
+		return nil, err
+	}
+	if p.parsed == nil || len(p.parsed) > 2*len(p.c.Items) { // of settings of long ago
+		p.parsed = map[string]when.Schedule{}
+	}
+	p.parsed[s.ticks()] = ticks
+	return ticks, nil
+}
+
+// show tells how a schedule stands, and when it is to be looked at again.
+func (p *pass) show(o *one) facts.Schedule {
+	shown := facts.Schedule{Name: o.name, When: o.s.ticks(), Does: o.s.does(), Once: "node"}
+	if o.s.perCluster() {
+		shown.Once = "cluster"
+	}
+	if o.ticks == nil {
+		return shown
+	}
+	r := p.record(o.name)
+	if l := r.LeftOut; l != o.before && l.N > 0 {
 		p.out.Changed = true // into the log
-		p.tell("%s of %s is left out: %s", name, clock(l.Tick), l.Why)
+		p.tell("%s of %s is left out: %s", o.name, clock(l.Tick), l.Why)
 	}
-	p.state.Schedules[name] = r
-	p.wake(v, r)
-	p.warn(v, r)
-	return show(shown, v, r)
+	p.wake(o.view, r)
+	p.warn(o.view, r)
+	return show(shown, o.view, r)
+}
+
+// lookForRequests finds the files by which operators ask for something.
+func (p *pass) lookForRequests() error {
+	entries, err := p.FS.ReadDir(p.Requests)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // what was there when it could be read counts
+	}
+	p.asks = map[string]bool{}
+	for _, e := range entries {
+		p.asks[e.Name()] = true
+	}
+	return nil
 }
 
 // asked reads what an operator asks for.
-func (p *pass) asked(name string, v *view) error {
-	_, err := p.FS.Stat(path.Join(p.Requests, PauseFile(name)))
-	if v.paused = err == nil; err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+func (p *pass) asked(v *view) error {
+	v.paused = p.asks[PauseFile(v.name)]
+	if !p.asks[RunFile(v.name)] {
+		return nil
 	}
-	file := path.Join(p.Requests, RunFile(name))
+	file := path.Join(p.Requests, RunFile(v.name))
 	data, err := p.FS.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -277,7 +333,7 @@ func (p *pass) asked(name string, v *view) error {
 		_, err := p.FS.Remove(file)
 		return err
 	}
-	if v.asked.ID == p.state.Schedules[name].Asked { // taken, and written down
+	if v.asked.ID == p.record(v.name).Asked { // taken, and written down
 		_, err := p.FS.Remove(file)
 		return err
 	}
@@ -308,13 +364,22 @@ func (p *pass) former(name string) {
 	p.again(looks)
 }
 
+// resultsKept reports whether what earlier passes have seen is written down. It
+// looks once in a pass: what this one sees is cleared up after by the next.
+func (p *pass) resultsKept() bool {
+	if !p.sure {
+		p.sure, p.unsure = true, p.save()
+	}
+	return p.unsure == nil
+}
+
 // finish clears up after a run whose result is written down.
 func (p *pass) finish(name string, r record) record {
 	if r.Forget == "" && r.Clean == "" {
 		return r
 	}
-	if err := p.save(); err != nil {
-		return r // the result first
+	if !p.resultsKept() {
+		return r
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, callTime)
 	defer cancel()
@@ -366,7 +431,7 @@ func (p *pass) warn(v view, r record) {
 	if l := r.LeftOut; l.N > 0 && !l.Quiet {
 		times := ""
 		if l.N > 1 {
-			times = fmt.Sprintf(" and %d before it", l.N-1)
+			times = fmt.Sprintf(" and %s%d before it", map[bool]string{true: "at least "}[l.More], l.N-1)
 		}
 		say("%s%s did not run: %s", clock(l.Tick), times, l.Why)
 	}
@@ -380,6 +445,7 @@ func show(f facts.Schedule, v view, r record) facts.Schedule {
 	f.Next, f.State = v.next(r), facts.ScheduleIdle
 	f.Elsewhere, f.ElsewhereBy = r.Elsewhere, r.ElsewhereBy
 	f.LeftOut, f.LeftOutWhy, f.LeftOutN = r.LeftOut.Tick, r.LeftOut.Why, r.LeftOut.N
+	f.LeftOutMore = r.LeftOut.More
 	if r.Last != nil {
 		last := *r.Last
 		last.Output = "" // anybody may read the status

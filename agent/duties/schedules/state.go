@@ -17,6 +17,10 @@ import (
 // reboots.
 const File = "/var/lib/ecsnode/schedules.json"
 
+// maxOutputs bounds what is kept of what all runs wrote: a file has its bound too
+// (fsx.MaxRead).
+const maxOutputs = 1 << 20
+
 // record is what is known of one schedule.
 type record struct {
 	Ticks string `json:"ticks"` // see Schedule.ticks
@@ -43,6 +47,7 @@ type leftOut struct {
 	Tick  time.Time `json:"tick"`
 	Why   string    `json:"why"`
 	N     int       `json:"n"`               // in a row
+	More  bool      `json:"more,omitempty"`  // there were more than N, which were not counted
 	Quiet bool      `json:"quiet,omitempty"` // as it was wanted
 }
 
@@ -126,6 +131,12 @@ func JobNames(files fsx.FS) (map[string]string, error) {
 		}
 	}
 	return names, err
+}
+
+// Taken reports whether a request for a run was, as the disk has it.
+func Taken(files fsx.FS, name, id string) (bool, error) {
+	s, err := load(files)
+	return s.Schedules[name].Asked == id, err
 }
 
 // Outputs are the latest runs of schedules with the end of what they wrote, by
