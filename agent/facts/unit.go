@@ -82,7 +82,8 @@ type Command struct {
 	// NoKill: it is never sent SIGKILL, also when it ignores SIGTERM.
 	NoKill bool
 	// Kept: only the end of what it writes is ever kept, however much that is, and
-	// what it leaves running is ended with it.
+	// what it leaves running is ended with it. Its name is that of one run: it is
+	// not started where it runs or has ended.
 	Kept bool
 	// Container, if not empty, is the id of the one that the command is run in.
 	// It goes with Kept.

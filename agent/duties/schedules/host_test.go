@@ -111,8 +111,8 @@ func (h *host) RunJob(_ context.Context, c facts.Command) error {
 	if h.down != nil {
 		return h.down
 	}
-	if j := h.jobs[c.Name]; j != nil {
-		return fmt.Errorf("%s is there", c.Name)
+	if h.jobs[c.Name] != nil && c.Kept {
+		return nil
 	}
 	name, tick := env(c, "ECSNODE_SCHEDULE"), env(c, "ECSNODE_TICK")
 	d := h.does[name]

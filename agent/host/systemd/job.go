@@ -40,7 +40,9 @@ func (c *Client) outputOf(name string) string { return path.Join(c.opts.JobDir, 
 
 // RunJob starts a command as a transient unit of its own: outside of the
 // sandbox, the memory limit and the life of whoever starts it. It fails if a
-// job of that name is running; one that has ended is forgotten.
+// job of that name is running; one that has ended is forgotten. A Kept one is run
+// once: where there is one of its name, the answer to its start was lost, and
+// [Client.Job] tells what came of it.
 func (c *Client) RunJob(ctx context.Context, cmd facts.Command) error {
 	if err := c.runJob(ctx, cmd); err != nil {
 		return fmt.Errorf("cannot run job %s: %w", cmd.Name, err)
@@ -64,11 +66,15 @@ func (c *Client) runJob(ctx context.Context, cmd facts.Command) error {
 	if err != nil {
 		return err
 	}
-	if job.State == facts.JobRunning {
+	switch {
+	case cmd.Kept && job.State != facts.JobAbsent:
+		return nil
+	case job.State == facts.JobRunning:
 		return errors.New("it is running already")
-	}
-	if err := c.ForgetJob(ctx, cmd.Name); err != nil {
-		return err
+	case !cmd.Kept: // of one that is, the unit may be about to start
+		if err := c.ForgetJob(ctx, cmd.Name); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(c.opts.JobDir, 0o700); err != nil {
 		return err
@@ -80,6 +86,10 @@ func (c *Client) runJob(ctx context.Context, cmd facts.Command) error {
 	// Not waited for: a command that fails at once may count as a failed start,
 	// and what came of it is told by Job.
 	_, err = conn.StartTransientUnitContext(ctx, unitOf(cmd.Name), "fail", jobProperties(cmd, c.outputOf(cmd.Name)), nil)
+	var answer dbus.Error
+	if errors.As(err, &answer) && answer.Name == "org.freedesktop.systemd1.UnitExists" && cmd.Kept {
+		return nil
+	}
 	return classify(err)
 }
 

@@ -54,6 +54,44 @@ func TestAJobWhoseOutputIsKeptIsRunByThisProgram(t *testing.T) {
 	}
 }
 
+// A job that is kept is one run: if the answer to its start was lost, asking again
+// finds it, running or ended, with what it wrote.
+func TestAJobThatIsKeptIsStartedOnce(t *testing.T) {
+	n := start(t)
+	cmd := facts.Command{Name: "packages", Argv: []string{"/bin/true"}, Kept: true}
+	if err := n.RunJob(n.ctx, cmd); err != nil {
+		t.Fatal(err)
+	}
+	job := n.told("StartTransientUnit", jobUnit, "fail")
+	again := func(when string) {
+		t.Helper()
+		if err := n.RunJob(n.ctx, cmd); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+		n.untold()
+	}
+	again("while it starts")
+	n.end(job, "done", props{"ActiveState": "active", "SubState": "running"})
+	again("while it runs")
+	n.write("packages", []byte("what it wrote\n"))
+	n.set(jobUnit, props{
+		"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainStatus": int32(3),
+		"ExecMainStartTimestamp": micro(started), "ExecMainExitTimestamp": micro(later),
+	})
+	again("once it has ended")
+	if j, err := n.Job(n.ctx, "packages"); err != nil || j.ExitStatus != 3 || j.Output != "what it wrote\n" {
+		t.Errorf("%+v, %v", j, err)
+	}
+	// One that is about to start is not told from one that is not there.
+	n.with(func() {
+		delete(n.units, jobUnit)
+		n.at["StartTransientUnit"] = managerName + ".UnitExists"
+	})
+	if err := n.RunJob(n.ctx, cmd); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAJobIsToldToEndAndNotWaitedFor(t *testing.T) {
 	n := start(t)
 	if err := n.EndJob(n.ctx, "packages"); err != nil {
