@@ -25,10 +25,12 @@ func (c Child) Run(ctx context.Context) (status int, err error) {
 	}
 	defer out.Close()
 	if c.Container != "" {
+		left := 0
 		engine, err := docker.New(nil)
 		if err == nil {
-			status, err = engine.Exec(ctx, c.Container, c.Argv, out, c.Grace)
+			status, left, err = engine.Exec(ctx, c.Container, c.Argv, out, c.Grace)
 		}
+		noteLeft(out, left)
 		if err != nil {
 			out.Note("ecsnode: %v", err)
 			return max(status, 1), err
@@ -47,11 +49,18 @@ func (c Child) Run(ctx context.Context) (status int, err error) {
 		grace -= time.Since(<-told)
 	}
 	n, err := child.EndOthers(grace, all)
-	if n > 0 && !all {
-		out.Note("ecsnode: it left %d running, which %s ended", n, map[bool]string{true: "was", false: "were"}[n == 1])
+	if !all {
+		noteLeft(out, n)
 	}
 	if err != nil {
 		err = fmt.Errorf("cannot clear up after %s: %w", c.Argv[0], err)
 	}
 	return status, err
+}
+
+// noteLeft says that a command left something running.
+func noteLeft(out *child.Tail, n int) {
+	if n > 0 {
+		out.Note("ecsnode: it left %d running, which %s ended", n, map[bool]string{true: "was", false: "were"}[n == 1])
+	}
 }

@@ -33,8 +33,8 @@ type Schedule struct {
 	Cron        string        `yaml:"cron" help:"Minute, hour, day, month and weekday, such as '30 3 * * *', or @hourly, @daily, @weekly, @monthly, @yearly. A time of day that clocks show twice counts once; one that they jump over comes as they do."`
 	Zone        Zone          `yaml:"timezone" help:"Time zone of cron, such as Europe/Berlin."`
 	Splay       when.Duration `yaml:"splay" help:"Each node begins up to this much later, at its own time. What runs once per cluster is spread over 20s at least, so that nodes do not ask S3 at once."`
-	Command     []string      `yaml:"command" help:"A command that is run on the host as root, and its arguments; an absolute path and no shell."`
-	Exec        Exec          `yaml:"exec" help:"A command that is run in a container of this node, which another task has running."`
+	Command     []string      `yaml:"command" help:"A command that is run on the host as root, and its arguments; an absolute path and no shell. What it leaves running is ended with it."`
+	Exec        Exec          `yaml:"exec" help:"A command that is run in a container of this node, which another task has running. What it leaves running there is ended with it."`
 	Task        Task          `yaml:"task" help:"A task of ECS that is started on this node. When it has stopped, its containers are removed."`
 	Timeout     when.Duration `yaml:"timeout" help:"How long it may run. It then gets SIGTERM, and SIGKILL 10s later; a task is told to stop."`
 	Overlap     Overlap       `yaml:"overlap" help:"What a tick does while the run before is under way: skip leaves it out, queue has it wait (one at most), replace ends that run first."`

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -9,25 +10,25 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
-	"golang.org/x/sys/unix"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
 // Exec runs a command in a container that runs, writes what it writes to out, and
-// returns its exit status once it has ended.
+// returns its exit status once it has ended, and how many processes it had left
+// running, which were ended then.
 //
-// When ctx is done the command is told to end: SIGTERM goes to it and whatever is
-// still in its session's process group, and SIGKILL after grace. The engine has no
-// way to do that, so that it is this host that sends them, and this process must
-// be root in the host's own namespace of processes. What it has moved to a group
-// of its own lives on in the container.
-func (c *Client) Exec(ctx context.Context, id string, argv []string, out io.Writer, grace time.Duration) (status int, err error) {
-	status, err = c.execute(ctx, id, argv, out, grace)
+// When ctx is done the command is told to end, with all that it has begun: they
+// get SIGTERM, and SIGKILL after grace, as does what it leaves running. The engine
+// has no way to do that, so that it is this host that sends them, and this process
+// must be root in the host's own namespace of processes. See [begun] for what is
+// found.
+func (c *Client) Exec(ctx context.Context, id string, argv []string, out io.Writer, grace time.Duration) (status, left int, err error) {
+	status, left, err = c.execute(ctx, id, argv, out, grace)
 	if err != nil {
-		return status, fmt.Errorf("cannot run %s in container %s: %w", argv[0], id, err)
+		return status, left, fmt.Errorf("cannot run %s in container %s: %w", argv[0], id, err)
 	}
-	return status, nil
+	return status, left, nil
 }
 
 const (
@@ -35,20 +36,21 @@ const (
 	execPoll = 100 * time.Millisecond
 )
 
-func (c *Client) execute(ctx context.Context, id string, argv []string, out io.Writer, grace time.Duration) (int, error) {
+func (c *Client) execute(ctx context.Context, id string, argv []string, out io.Writer, grace time.Duration) (status, left int, err error) {
 	calls, cancel := context.WithTimeout(ctx, execCall)
 	defer cancel()
 	if err := c.agree(calls); err != nil {
-		return 0, classify(err)
+		return 0, 0, classify(err)
 	}
-	made, err := c.execCreate(calls, id, container.ExecOptions{Cmd: argv, AttachStdout: true, AttachStderr: true})
+	b := begun{mark: execMark + "=" + rand.Text()}
+	made, err := c.execCreate(calls, id, container.ExecOptions{Cmd: argv, Env: []string{b.mark}, AttachStdout: true, AttachStderr: true})
 	if err != nil {
-		return 0, classify(err)
+		return 0, 0, classify(err)
 	}
 	// Not bound to ctx: what it writes as it ends is read too.
 	attached, err := c.execAttach(context.WithoutCancel(ctx), made.ID, container.ExecAttachOptions{})
 	if err != nil {
-		return 0, classify(err)
+		return 0, 0, classify(err)
 	}
 	defer attached.Close()
 	read := make(chan error, 1)
@@ -56,15 +58,23 @@ func (c *Client) execute(ctx context.Context, id string, argv []string, out io.W
 		_, err := stdcopy.StdCopy(out, out, attached.Reader)
 		read <- err
 	}()
+	if i, err := c.execInspect(calls, made.ID); err == nil && i.Running {
+		b.is(i.Pid)
+	}
 	select {
 	case err = <-read:
 	case <-ctx.Done():
-		err = c.endExec(made.ID, grace, read)
+		if _, err = b.end(grace); err == nil {
+			err = closed(read, grace)
+		}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", facts.ErrUnavailable, err)
+		return 0, 0, fmt.Errorf("%w: %w", facts.ErrUnavailable, err)
 	}
-	return c.execStatus(context.WithoutCancel(ctx), made.ID)
+	if status, err = c.execStatus(context.WithoutCancel(ctx), made.ID); err == nil {
+		left, err = b.end(grace)
+	}
+	return status, left, err
 }
 
 // execStatus waits for the engine to know how the command ended, of which it has
@@ -83,53 +93,12 @@ func (c *Client) execStatus(ctx context.Context, exec string) (int, error) {
 	}
 }
 
-// endExec ends a command and what is in its group, which may outlive it, and waits
-// until its output is closed.
-func (c *Client) endExec(exec string, grace time.Duration, read <-chan error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), execCall)
-	defer cancel()
-	i, err := c.execInspect(ctx, exec)
-	if err != nil {
-		return classify(err)
-	}
-	if !i.Running || i.Pid <= 1 {
-		i.Pid = 0 // it has just ended
-	}
-	if err := signalGroup(i.Pid, unix.SIGTERM); err != nil {
-		return err
-	}
-	for end := time.Now().Add(max(grace, time.Second)); groupLives(i.Pid); time.Sleep(execPoll) {
-		if time.Now().After(end) {
-			if err := signalGroup(i.Pid, unix.SIGKILL); err != nil {
-				return err
-			}
-			break
-		}
-	}
+// closed waits until the output of a command that was ended is closed.
+func closed(read <-chan error, grace time.Duration) error {
 	select {
 	case err := <-read:
 		return err
 	case <-time.After(max(grace, time.Second)):
 		return errors.New("it does not end")
 	}
-}
-
-// signalGroup signals a command in a container and what it began, but for what
-// began a session of its own; 0 is none. runc gives each command a session:
-// opencontainers/runc:libcontainer/nsenter/nsexec.c, setsid.
-func signalGroup(pid int, signal unix.Signal) error {
-	if pid == 0 {
-		return nil
-	}
-	if unix.Kill(-pid, signal) == nil {
-		return nil
-	}
-	if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("cannot end process %d: %w", pid, err)
-	}
-	return nil
-}
-
-func groupLives(pid int) bool {
-	return pid != 0 && (unix.Kill(-pid, 0) == nil || unix.Kill(pid, 0) == nil)
 }

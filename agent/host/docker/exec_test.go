@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,8 @@ import (
 type execEngine struct {
 	t    *testing.T
 	argv []string
+	env  []string
+	mu   sync.Mutex // of cmd
 	cmd  *exec.Cmd
 	done chan struct{}
 	gone bool // the container is
@@ -44,19 +47,21 @@ func (e *execEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"message":"container c1 is not running"}`)
 	case strings.HasSuffix(path, "/containers/c1/exec"):
 		var asked struct {
-			Cmd                        []string
+			Cmd, Env                   []string
 			AttachStdout, AttachStderr bool
 		}
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || !asked.AttachStdout || !asked.AttachStderr {
 			e.t.Errorf("%+v, %v", asked, err)
 		}
-		e.argv = asked.Cmd
+		e.argv, e.env = asked.Cmd, asked.Env
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprint(w, `{"Id":"x1"}`)
 	case strings.HasSuffix(path, "/exec/x1/start"):
 		_, _ = io.Copy(io.Discard, r.Body)
 		e.start(w)
 	case strings.HasSuffix(path, "/exec/x1/json"):
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		answer := map[string]any{"ID": "x1", "Running": true, "Pid": e.cmd.Process.Pid}
 		select {
 		case <-e.done:
@@ -73,6 +78,8 @@ func (e *execEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *execEngine) start(w http.ResponseWriter) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		e.t.Error(err)
@@ -81,6 +88,10 @@ func (e *execEngine) start(w http.ResponseWriter) {
 	fmt.Fprint(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
 	e.cmd = exec.Command(e.argv[0], e.argv[1:]...)
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	e.cmd.Env = append(os.Environ(), e.env...)
+	// What the command has left does not keep its output open for long:
+	// moby/moby:daemon/monitor.go, handling of the exit of an exec.
+	e.cmd.WaitDelay = 200 * time.Millisecond
 	out := bufio.NewWriterSize(frames{conn}, 1)
 	e.cmd.Stdout, e.cmd.Stderr = out, out
 	if err := e.cmd.Start(); err != nil {
@@ -108,13 +119,21 @@ func TestACommandInAContainer(t *testing.T) {
 		script string
 		told   bool // to end, once it has begun
 		status int
+		left   int
 		says   string
 	}{
-		"ends well":          {"echo in there", false, 0, "in there\n"},
-		"ends with a status": {"echo in there; exit 7", false, 7, "in there\n"},
-		"is told to end, and a process that it waits for with it":       {"echo begun; sleep 60; echo never", true, 143, "begun\n"},
-		"is told to end, ends in good order, and that is read":          {"trap 'echo bye; exit 5' TERM; echo begun; while :; do :; done", true, 5, "begun\nbye\n"},
-		"does not heed its end, and is killed with what it has started": {"trap '' TERM; echo begun; while :; do sleep 60; done", true, 137, "begun\n"},
+		"ends well":              {"echo in there", false, 0, 0, "in there\n"},
+		"ends with a status":     {"echo in there; exit 7", false, 7, 0, "in there\n"},
+		"ends well, leaving two": {"sleep 60 >/dev/null 2>&1 & sleep 60 >/dev/null 2>&1 & echo begun", false, 0, 2, "begun\n"},
+		"ends with a status, leaving one that has its output":           {"sleep 60 & echo begun; exit 7", false, 7, 1, "begun\n"},
+		"ends well, leaving one in a session of its own":                {"setsid sleep 60 >/dev/null 2>&1 & sleep 0.1; echo begun", false, 0, 1, "begun\n"},
+		"ends well, leaving one without its environment":                {"env -i sleep 60 >/dev/null 2>&1 & sleep 0.2; echo begun", false, 0, 1, "begun\n"},
+		"ends well, leaving one that does not heed its end":             {"(trap '' TERM; while :; do sleep 1; done) >/dev/null 2>&1 & sleep 0.1; echo begun", false, 0, 2, "begun\n"},
+		"is told to end, and a process that it waits for with it":       {"echo begun; sleep 60; echo never", true, 143, 0, "begun\n"},
+		"is told to end, with one in a session of its own":              {"setsid sleep 60 >/dev/null 2>&1 & sleep 0.1; echo begun; wait", true, 143, 0, "begun\n"},
+		"is told to end, with one that does not heed that":              {"(trap '' TERM; while :; do sleep 1; done) >/dev/null 2>&1 & sleep 0.1; echo begun; wait", true, 143, 0, "begun\n"},
+		"is told to end, ends in good order, and that is read":          {"trap 'echo bye; exit 5' TERM; echo begun; while :; do :; done", true, 5, 0, "begun\nbye\n"},
+		"does not heed its end, and is killed with what it has started": {"trap '' TERM; echo begun; while :; do sleep 60; done", true, 137, 0, "begun\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &execEngine{t: t, done: make(chan struct{})}
@@ -125,13 +144,13 @@ func TestACommandInAContainer(t *testing.T) {
 			if c.told {
 				out.first = cancel
 			}
-			status, err := client.Exec(ctx, "c1", []string{"/bin/sh", "-c", c.script}, &out, time.Second)
-			if status != c.status || err != nil || out.String() != c.says {
-				t.Errorf("status %d, %v, %q", status, err, out.String())
+			status, left, err := client.Exec(ctx, "c1", []string{"/bin/sh", "-c", c.script}, &out, time.Second)
+			if status != c.status || err != nil || out.String() != c.says || left < min(c.left, 1) || left > c.left {
+				t.Errorf("status %d, %d left, %v, %q", status, left, err, out.String())
 			}
-			for end := time.Now().Add(5 * time.Second); len(session(t, e.cmd.Process.Pid)) > 0; time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(5 * time.Second); len(e.lives()) > 0; time.Sleep(time.Millisecond) {
 				if time.Now().After(end) { // what is killed takes a moment
-					t.Fatalf("left of its session: %q", session(t, e.cmd.Process.Pid))
+					t.Fatalf("left: %q", e.lives())
 				}
 			}
 		})
@@ -139,26 +158,28 @@ func TestACommandInAContainer(t *testing.T) {
 }
 
 func TestACommandInAContainerThatDoesNotRun(t *testing.T) {
-	status, err := execClient(t, &execEngine{t: t, gone: true}).Exec(t.Context(), "c1", []string{"true"}, &writer{}, time.Second)
+	status, _, err := execClient(t, &execEngine{t: t, gone: true}).Exec(t.Context(), "c1", []string{"true"}, &writer{}, time.Second)
 	if err == nil || !strings.HasPrefix(err.Error(), "cannot run true in container c1: ") || !strings.Contains(err.Error(), "is not running") {
 		t.Errorf("status %d, %v", status, err)
 	}
 }
 
-// session are the processes of a session that have not ended: proc_pid_stat(5).
-func session(t *testing.T, id int) (all []string) {
-	t.Helper()
+// lives are the processes of the command that have not ended: those of its session,
+// and those with an environment like its own. proc_pid_stat(5)
+func (e *execEngine) lives() (all []string) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(stats) == 0 {
-		t.Fatal("no processes: ", err)
+		e.t.Fatal("no processes: ", err)
 	}
 	for _, name := range stats {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			continue // it has ended meanwhile
 		}
+		environ, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "environ"))
 		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if fields[3] == strconv.Itoa(id) && fields[0] != "Z" && fields[0] != "X" {
+		ended := fields[0] == "Z" || fields[0] == "X"
+		if !ended && (fields[3] == strconv.Itoa(e.cmd.Process.Pid) || strings.Contains(string(environ), e.env[0])) {
 			all = append(all, string(text))
 		}
 	}
