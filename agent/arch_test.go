@@ -37,7 +37,7 @@ var layers = []struct{ pkg, imports string }{
 
 	{"agent/config", "agent/config/strict agent/duties/* agent/when agent/render agent/fsx agent/facts agent/bundle"},
 
-	{"agent/migrate", "agent/facts agent/fsx agent/render agent/duties/nodeconfig agent/duties/ecsconfig"},
+	{"agent/migrate", "agent/facts agent/fsx agent/render agent/when agent/duties/nodeconfig agent/duties/ecsconfig"},
 
 	// The simulator is never part of the agent: neither the node nor the
 	// ecsnode command may have it.

@@ -35,7 +35,7 @@ Nothing imports upwards, and nothing of its own layer unless it says so here:
 	   status (duty, cell, facts, fsx)   sim (facts)   image (facts, fsx)
 	   duties/bundle also bundle
 	3  config (config/strict, the duties' Config types, when, render, facts, fsx, bundle)
-	   migrate (what nodeconfig and ecsconfig read; facts, fsx, render)
+	   migrate (what nodeconfig and ecsconfig read; facts, fsx, render, when)
 	4  node (all of the above)
 	5  cmd/* (node, status, config, config/strict, bundle, publish, duty, facts, fsx, image, templates, sim)
 

@@ -32,7 +32,7 @@ const mark = "#ecsnode migrate# "
 var (
 	// A line of this form is a variable: load_env of cronie:src/env.c, which takes
 	// quotes around the name too.
-	cronVariable = regexp.MustCompile(`^[ \t]*["']?[A-Za-z_][A-Za-z0-9_]*["']?[ \t]*=`)
+	cronVariable = regexp.MustCompile(`^[ \t]*["']?([A-Za-z_][A-Za-z0-9_]*)["']?[ \t]*=[ \t]*(.*?)[ \t]*$`)
 	cronField    = regexp.MustCompile(`^(?i:[-0-9*/,~]|sun|mon|tue|wed|thu|fri|sat|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|@[a-z]+)+$`)
 	// https://docs.ansible.com/ansible/latest/collections/ansible/builtin/cron_module.html
 	// writes this comment above a job.
@@ -95,6 +95,19 @@ func (l *cronLine) parse(body string, f format) bool {
 	}
 	l.schedule, l.user, l.command = strings.Join(fields, " "), user, command
 	return true
+}
+
+// variable is what a line sets that is no job.
+func (l cronLine) variable() (name, value string, ok bool) {
+	m := cronVariable.FindStringSubmatch(strings.TrimRight(l.text, "\r\n"))
+	if m == nil {
+		return "", "", false
+	}
+	value = m[2]
+	if n := len(value); n > 1 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+		value = value[1 : n-1]
+	}
+	return m[1], value, true
 }
 
 // nextField cuts a field off, with the white space after it.

@@ -13,11 +13,13 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
+	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 )
 
 // Units is the service manager of the node.
 type Units interface {
+	Unit(ctx context.Context, name string) (facts.Unit, error)
 	ReloadUnits(ctx context.Context) error
 	Stop(ctx context.Context, name string) error
 	Start(ctx context.Context, name string) error
@@ -49,17 +51,32 @@ func cut(ctx context.Context, disk Disk, units Units, p plan) (names []string, e
 	case j.State == cuttingOver:
 		p = plan{} // what it began is enough: the rest shows the next time
 	}
-	before := len(j.Changes)
-	if err := j.add(disk, p); err != nil {
+	before, first := len(j.Changes), j.State == ""
+	if err = j.add(disk, p); err == nil {
+		err = j.addTimers(ctx, units, p.timers)
+	}
+	if err == nil {
+		if j.State == cutOver && len(j.Changes) == before && len(p.timers) == 0 {
+			return nil, nil
+		}
+		j.State = cuttingOver
+		err = j.save(disk)
+	}
+	if err != nil {
+		if first { // nothing is changed, and what was kept is of no use
+			_ = forget(disk)
+		}
 		return nil, err
 	}
-	if j.State == cutOver && len(j.Changes) == before && len(p.timers) == 0 {
-		return nil, nil
+	names, err = j.make(ctx, disk, units)
+	if err != nil {
+		return names, fmt.Errorf("the cut-over was cut short, once more goes on with it, --undo takes it back: %w", err)
 	}
-	j.State = cuttingOver
-	if err := j.save(disk); err != nil {
-		return nil, err
-	}
+	return names, nil
+}
+
+// make changes what is written down.
+func (j *Journal) make(ctx context.Context, disk Disk, units Units) (names []string, err error) {
 	for _, c := range j.Changes {
 		done, err := c.make(disk)
 		if err != nil {
@@ -144,8 +161,21 @@ func (j *Journal) add(disk Disk, p plan) error {
 			return err
 		}
 	}
-	for _, t := range p.timers {
-		if !slices.Contains(j.Timers, t) {
+	return nil
+}
+
+// addTimers writes down which timers are to be stopped: those that are up, so that
+// an undo starts no other.
+func (j *Journal) addTimers(ctx context.Context, units Units, timers []string) error {
+	for _, t := range timers {
+		if units == nil || slices.Contains(j.Timers, t) {
+			continue
+		}
+		u, err := units.Unit(ctx, t)
+		if err != nil {
+			return err
+		}
+		if u.Running() {
 			j.Timers = append(j.Timers, t)
 		}
 	}
@@ -201,7 +231,7 @@ func (c change) make(disk Disk) (done bool, err error) {
 	case now.Same(after):
 		return false, nil
 	case !now.Same(before):
-		return false, fmt.Errorf("cannot go on with the cut-over: %w; --undo takes it back", &ChangedError{[]string{c.Name}})
+		return false, &ChangedError{[]string{c.Name}}
 	case after == nil:
 		return disk.Remove(c.Name)
 	}

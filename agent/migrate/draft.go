@@ -11,11 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/fsx"
 	"github.com/ecsnode/ecsnode/agent/render"
+	"github.com/ecsnode/ecsnode/agent/when"
 )
 
 // draft is a configuration that makes the node what it is.
@@ -48,6 +50,7 @@ type node struct {
 	registered string // cluster
 	tasks      []NodeTask
 	jobs       []Job
+	zone       string // of the clock that cron goes by; "": UTC, or not known
 	templateAt string
 }
 
@@ -67,6 +70,9 @@ func (w *writer) comment(indent int, format string, args ...any) {
 		w.line(indent, "# %s", strings.TrimRight(line, " "))
 	}
 }
+
+// plain reports whether a comment has a text as it is.
+func (w *writer) plain(s string) bool { return oneLine(s) == s && utf8.ValidString(s) }
 
 // text is a string of YAML. It is printable: a literalText or a template.
 func text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
@@ -330,17 +336,47 @@ func (n node) writeTasks(w *writer) {
 	w.line(0, "")
 }
 
+// scheduleName makes a name of a schedule out of any.
+func scheduleName(name string, taken map[string]bool) string {
+	all := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	base := strings.Join(all, "-")
+	base = strings.Trim(base[:min(len(base), 17)], "-") // and a number
+	next := orElse(base, "job")
+	for i := 2; taken[next]; i++ {
+		next = orElse(base, "job") + "-" + strconv.Itoa(i)
+	}
+	taken[next] = true
+	return next
+}
+
+// writeJobs writes what could be schedules as such, in comments.
 func (n node) writeJobs(w *writer) {
 	if len(n.jobs) == 0 {
 		return
 	}
-	w.comment(0, "Jobs of cron that ansible set up. They stay in cron, where cut-over leaves them\nalone; as schedules they would be:\nschedules:")
+	w.comment(0, "Jobs of cron that ansible set up. They stay in cron, where cut-over leaves them\nalone. As schedules they would be as follows; take their lines out of cron then.")
+	w.comment(0, "schedules:\n  items:")
+	taken := map[string]bool{}
 	for _, j := range n.jobs {
-		user := ""
-		if j.User != "" {
-			user = ", user: " + j.User
+		of := ""
+		if j.User != "" && j.User != "root" {
+			of = ", of " + j.User
 		}
-		w.line(0, "#   %s: { schedule: %s%s, command: %s } # %s:%d", oneLine(key(j.Name)), text(oneLine(j.Schedule)), oneLine(user), text(oneLine(j.Command)), oneLine(j.File), j.Line)
+		name := scheduleName(j.Name, taken)
+		if _, err := when.Cron(j.Schedule, time.UTC); err != nil || !w.plain(j.Command) {
+			w.comment(0, "    %s: none can be made of %s:%d", name, j.File, j.Line)
+			continue
+		}
+		w.comment(0, "    %s: # %s:%d%s", name, j.File, j.Line, of)
+		w.comment(0, "      cron: %s", text(j.Schedule))
+		if n.zone != "" {
+			w.comment(0, "      timezone: %s", text(n.zone))
+		}
+		shell := "[/bin/sh, -c, " + text(j.Command) + "]"
+		if of != "" {
+			shell = "[/usr/sbin/runuser, -u, " + text(j.User) + ", --, /bin/sh, -c, " + text(j.Command) + "]"
+		}
+		w.comment(0, "      command: %s", shell)
 	}
 }
 

@@ -117,7 +117,13 @@ func TestADraftOfAllThereCanBe(t *testing.T) {
 			{Name: "vector", Family: "vector"},
 			{Name: "fluentd", Container: "f\n1", Image: "fluent/fluentd:v1"},
 		},
-		jobs: []Job{{"/etc/crontab", 3, "it's: a\x1b job", "0 3 * * *", "root", "true # 'x'\u2028y"}},
+		zone: "Europe/Berlin",
+		jobs: []Job{
+			{"/etc/crontab", 3, "it's: a\x1b job", "0 3 * * *", "root", "true # 'x'\u2028y"},
+			{"/etc/crontab", 4, "prune", "0 3 * * *", "root", `docker image prune -f >>"$HOME/log" # it's`},
+			{"/var/spool/cron/app", 1, "Prune", "@daily", "app", "true"},
+			{"/etc/crontab", 5, "at boot", "@reboot", "root", "true"},
+		},
 	})
 	want := `# Written by "ecsnode migrate" on i-0123456789abcdef0 from what it found there. Look it
 # through: what says "literal" is the same on every node that this file is
@@ -170,13 +176,35 @@ node_tasks:
     #   recognise: { images: ['fluent/fluentd*'] }
 
 # Jobs of cron that ansible set up. They stay in cron, where cut-over leaves them
-# alone; as schedules they would be:
+# alone. As schedules they would be as follows; take their lines out of cron then.
 # schedules:
-#   'it''s: a  job': { schedule: '0 3 * * *', user: root, command: 'true # ''x'' y' } # /etc/crontab:3
+#   items:
+#     it-s-a-job: none can be made of /etc/crontab:3
+#     prune: # /etc/crontab:4
+#       cron: '0 3 * * *'
+#       timezone: 'Europe/Berlin'
+#       command: [/bin/sh, -c, 'docker image prune -f >>"$HOME/log" # it''s']
+#     prune-2: # /var/spool/cron/app:1, of app
+#       cron: '@daily'
+#       timezone: 'Europe/Berlin'
+#       command: [/usr/sbin/runuser, -u, 'app', --, /bin/sh, -c, 'true']
+#     at-boot: none can be made of /etc/crontab:5
 `
 	want = strings.Replace(want, "'dd:'", "'dd@newest'", 1)
 	if diff := cmp.Diff(want, d.yaml); diff != "" || d.mode != 0o600 || len(r.Variables) == 0 {
 		t.Errorf("mode %v, %s", d.mode, diff)
+	}
+	// What is proposed in comments is a configuration without them.
+	_, proposed, _ := strings.Cut(d.yaml, "\n# schedules:\n")
+	var lines []string
+	for line := range strings.Lines("# schedules:\n" + proposed) {
+		if !strings.Contains(line, "none can be made of") {
+			lines = append(lines, strings.TrimPrefix(line, "# "))
+		}
+	}
+	loaded := config.Merge([]strict.Layer{{Name: "proposed", Data: []byte(strings.Join(lines, ""))}})
+	if len(loaded.Problems) > 0 || len(loaded.Config.Schedules.Items) != 2 || len(loaded.Config.Schedules.Items["prune"].Command) != 3 {
+		t.Errorf("%v, %+v", loaded.Problems, loaded.Config.Schedules)
 	}
 	var keys []string
 	for _, k := range d.keys {

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aymanbagabas/go-udiff"
 
@@ -58,6 +59,8 @@ type Report struct {
 	Others   int        `json:"other_containers"`
 	NoDocker string     `json:"no_docker,omitempty"`
 	Problems []string   `json:"problems,omitempty"` // what could not be looked at
+	// Bundle is the one in effect, whose settings come after the draft's; "": none.
+	Bundle string `json:"bundle,omitempty"`
 	// Refusals are why cut-over would refuse, --accept-difference apart.
 	Refusals []string `json:"refusals,omitempty"`
 	Standing *Journal `json:"cut_over,omitempty"`
@@ -100,6 +103,14 @@ type ECSConfig struct {
 func Look(in Inputs) (*Report, error) {
 	r := &Report{in: in, Config: in.Output, NoDocker: in.NoDocker, scan: look(in.Disk)}
 	r.Runs, r.Mentions, r.Jobs, r.Problems = r.scan.runs, r.scan.mentions, r.scan.jobs, r.scan.problems
+	for _, p := range r.Problems {
+		r.Refusals = append(r.Refusals, "what may run ansible cannot be looked at: "+p)
+	}
+	for _, e := range r.scan.edits {
+		if _, err := in.Disk.Capture(e.name); err != nil {
+			r.Refusals = append(r.Refusals, fmt.Sprintf("%v: disable it by hand", err))
+		}
+	}
 	if _, err := in.Disk.Stat("/proc"); err == nil {
 		r.Now = Running(in.Disk)
 	}
@@ -108,7 +119,7 @@ func Look(in Inputs) (*Report, error) {
 		return nil, err
 	}
 	n := node{
-		in: in.Facts, nodeConfig: in.NodeConfig, cluster: r.scan.cluster, registered: in.Registered, jobs: r.Jobs,
+		in: in.Facts, nodeConfig: in.NodeConfig, cluster: r.scan.cluster, registered: in.Registered, jobs: r.Jobs, zone: localZone(in.Disk),
 		templateAt: path.Join(path.Dir(in.Config), path.Base(in.NodeConfig)+".tmpl"),
 	}
 	if err := r.readNodeConfig(&n); err != nil {
@@ -128,6 +139,19 @@ func Look(in Inputs) (*Report, error) {
 	r.ECS.Keys = r.draft.keys
 	r.Literals = r.draft.literals
 	return r, r.choose(n.templateAt)
+}
+
+// localZone is the time zone of the node, by which cron goes; "" is UTC.
+func localZone(files fsx.FS) string {
+	target, err := files.ReadLink("/etc/localtime")
+	if err != nil {
+		return ""
+	}
+	_, zone, _ := strings.Cut(target, "/zoneinfo/")
+	if _, err := time.LoadLocation(zone); err != nil || zone == "UTC" || zone == "Etc/UTC" {
+		return ""
+	}
+	return zone
 }
 
 // original is a file as it was before the cut-over, if there was one.
@@ -151,6 +175,17 @@ func (r *Report) readNodeConfig(n *node) error {
 	var err error
 	if r.was, err = r.original(nodeConfigFile, r.in.NodeConfig); err != nil {
 		return err
+	}
+	if r.was != nil && r.was.Mode.Type() == fs.ModeSymlink {
+		r.Refusals = append(r.Refusals, fmt.Sprintf("%s is a link to %s, and ecsnode writes a file: put a copy in its place", r.in.NodeConfig, r.was.Target))
+		through, leads := &fsx.Exact{Mode: 0o644}, r.was.Target
+		if !path.IsAbs(leads) {
+			leads = path.Join(dir, leads)
+		}
+		if through.Data, err = r.in.Disk.ReadFile(leads); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		r.was = through
 	}
 	if r.was != nil {
 		r.Node.There, r.hide = true, r.was.Mode.Perm()&0o004 == 0
@@ -177,14 +212,14 @@ func (r *Report) choose(templateAt string) error {
 	r.use, r.mode = []byte(r.draft.yaml), r.draft.mode
 	template := []byte(r.draft.template)
 	if r.Standing != nil { // what is installed counts
-		if installed, err := r.in.Disk.Capture(r.in.Config); err != nil || installed != nil {
+		if installed, err := r.file(r.in.Config); err != nil || installed != nil {
 			if installed != nil {
 				r.Config, r.use, r.mode = r.in.Config, installed.Data, installed.Mode.Perm()
 			}
 			return err
 		}
 	}
-	there, err := r.in.Disk.Capture(r.in.Output)
+	there, err := r.file(r.in.Output)
 	if err != nil {
 		return err
 	}
@@ -193,7 +228,7 @@ func (r *Report) choose(templateAt string) error {
 	} else {
 		r.Written = true
 	}
-	beside, err := r.in.Disk.Capture(r.templateDraft())
+	beside, err := r.file(r.templateDraft())
 	if err != nil {
 		return err
 	}
@@ -214,6 +249,15 @@ func (r *Report) choose(templateAt string) error {
 		}
 	}
 	return nil
+}
+
+// file captures a file that must be no link.
+func (r *Report) file(name string) (*fsx.Exact, error) {
+	e, err := r.in.Disk.Capture(name)
+	if err == nil && e != nil && e.Mode.Type() == fs.ModeSymlink {
+		return nil, fmt.Errorf("%s is a link to %s: put a copy in its place", name, e.Target)
+	}
+	return e, err
 }
 
 func (r *Report) templateDraft() string {
@@ -268,6 +312,7 @@ func (r *Report) WriteDraft() error {
 // Trial is what ecsnode would write with the draft.
 type Trial struct {
 	Problems   []string // of the draft: it does not count
+	Bundle     string   // that is in effect beside it
 	NodeConfig []byte
 	NotForAll  bool   // it may hold secrets
 	Undone     string // why there is none
@@ -279,6 +324,7 @@ func (r *Report) Compare(t Trial) {
 	for _, p := range t.Problems {
 		r.Refusals = append(r.Refusals, "the draft has a problem: "+p)
 	}
+	r.Bundle = t.Bundle
 	r.Node.Undone, r.hide = t.Undone, r.hide || t.NotForAll
 	if t.Undone == "" && len(t.Problems) == 0 {
 		r.compareNodeConfig(t.NodeConfig)

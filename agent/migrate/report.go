@@ -86,7 +86,11 @@ func (r *Report) ansible(p *printer) {
 		if e.Via != "" {
 			via = " (by " + e.Via + ")"
 		}
-		p.row(e.place(), e.When, short(e.Text)+via)
+		along := ""
+		if len(e.Along) > 0 {
+			along = "; with it goes: " + strings.Join(e.Along, ", ")
+		}
+		p.row(e.place(), e.When, short(e.Text)+via+along)
 	}
 	if len(r.Mentions) > 0 {
 		p.head("These speak of it and stay as they are:")
@@ -208,6 +212,9 @@ func (r *Report) next(p *printer) {
 		how = "written before"
 	}
 	p.head("Configuration: %s, %s.", r.Config, how)
+	if r.Bundle != "" {
+		p.row("The bundle " + r.Bundle + " is in effect: what it sets comes after this configuration, and is in what is compared above.")
+	}
 	if len(r.Literals) > 0 && r.Written {
 		p.row("Literals, the same on every node: " + strings.Join(r.Literals, " "))
 	}

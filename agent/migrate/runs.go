@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"cmp"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -23,11 +24,38 @@ type verdict struct {
 	mentions bool   // its text speaks of ansible
 }
 
-// finder tells what runs ansible. It looks into the scripts that a command
-// names, and not into what these call.
+// finder tells what runs ansible. It looks into the scripts that a command names,
+// into what these call, and so on.
 type finder struct {
 	files fsx.FS
 	units map[string]bool // services that run ansible
+	seen  map[script]verdict
+}
+
+// script is one that is looked into, and how many led there.
+type script struct {
+	name  string
+	depth int
+}
+
+const (
+	deepest  = 3   // scripts that call one another
+	mostSeen = 500 // scripts in all
+)
+
+// scope is where a command of a shell runs.
+type scope struct {
+	dir  string
+	vars map[string]string // whose values are known
+}
+
+func (s *scope) copy() *scope { return &scope{s.dir, maps.Clone(s.vars)} }
+
+func (s *scope) set(name, value string) {
+	if s.vars == nil {
+		s.vars = map[string]string{}
+	}
+	s.vars[name] = value
 }
 
 var (
@@ -46,17 +74,16 @@ var (
 )
 
 // command judges a command of a shell.
-func (f *finder) command(text string) verdict { return f.judge(text, "/", 0) }
+func (f *finder) command(text string) verdict { return f.judge(text, &scope{dir: "/"}, 0) }
 
-// judge judges shell text whose commands start in a directory. Scripts are looked
-// into at depth 0.
-func (f *finder) judge(text, dir string, depth int) verdict {
+// judge judges shell text. Scripts are looked into up to a depth.
+func (f *finder) judge(text string, in *scope, depth int) verdict {
 	v := verdict{mentions: speaks.MatchString(text)}
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
 	if err != nil || len(text) > maxScript {
 		return v
 	}
-	return v.or(f.node(file, &dir, depth))
+	return v.or(f.node(file, in.copy(), depth))
 }
 
 func (v verdict) or(o verdict) verdict {
@@ -68,31 +95,60 @@ func (v verdict) or(o verdict) verdict {
 }
 
 // node judges every command below a node of a script, in their order.
-func (f *finder) node(n syntax.Node, dir *string, depth int) (v verdict) {
+func (f *finder) node(n syntax.Node, in *scope, depth int) (v verdict) {
 	syntax.Walk(n, func(n syntax.Node) bool {
-		call, ok := n.(*syntax.CallExpr)
-		if !ok || len(call.Args) == 0 {
-			return true
-		}
-		args := make([]string, len(call.Args))
-		for i, w := range call.Args {
-			args[i] = literal(w)
-		}
-		if args[0] == "cd" && len(args) == 2 {
-			*dir = path.Join(*dir, args[1])
-			if path.IsAbs(args[1]) {
-				*dir = path.Clean(args[1])
+		switch n := n.(type) {
+		case *syntax.DeclClause: // export NAME=VALUE
+			in.assign(n.Args)
+		case *syntax.CallExpr:
+			args := in.words(n)
+			if len(args) == 0 {
+				in.assign(n.Assigns)
+				return true
 			}
+			if args[0] == "cd" && len(args) == 2 {
+				in.dir = join(in.dir, args[1])
+			}
+			v = v.or(f.call(args, in, depth))
 		}
-		v = v.or(f.call(args, *dir, depth))
 		return true
 	})
 	return v
 }
 
-// literal is a word without its quotes. What a shell would put in stands as it is
-// written, which no name of a program has.
-func literal(w *syntax.Word) string {
+func join(dir, name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join(dir, name)
+}
+
+func (s *scope) assign(all []*syntax.Assign) {
+	for _, a := range all {
+		if a.Name != nil && a.Value != nil && !a.Append {
+			s.set(a.Name.Value, s.literal(a.Value))
+		}
+	}
+}
+
+// words are those of a command, with its name.
+func (s *scope) words(call *syntax.CallExpr) (args []string) {
+	for _, w := range call.Args {
+		text := s.literal(w)
+		if len(w.Parts) == 1 {
+			if _, bare := w.Parts[0].(*syntax.ParamExp); bare { // a shell splits it
+				args = append(args, strings.Fields(text)...)
+				continue
+			}
+		}
+		args = append(args, text)
+	}
+	return args
+}
+
+// literal is a word without its quotes. What a shell would put in, and is not
+// known, is a "$", which no name of a program has.
+func (s *scope) literal(w *syntax.Word) string {
 	var b strings.Builder
 	var add func(parts []syntax.WordPart)
 	add = func(parts []syntax.WordPart) {
@@ -104,6 +160,14 @@ func literal(w *syntax.Word) string {
 				b.WriteString(p.Value)
 			case *syntax.DblQuoted:
 				add(p.Parts)
+			case *syntax.ParamExp:
+				value, known := s.vars[p.Param.Value]
+				if !known || p.Exp != nil || p.Slice != nil || p.Repl != nil || p.Index != nil || p.Length || p.Excl {
+					value = "$"
+				}
+				b.WriteString(value)
+			case *syntax.CmdSubst:
+				b.WriteString(s.which(p))
 			default:
 				b.WriteByte('$')
 			}
@@ -111,6 +175,19 @@ func literal(w *syntax.Word) string {
 	}
 	add(w.Parts)
 	return b.String()
+}
+
+// which is the program that $(which NAME) or $(command -v NAME) finds.
+func (s *scope) which(c *syntax.CmdSubst) string {
+	if len(c.Stmts) == 1 {
+		if call, ok := c.Stmts[0].Cmd.(*syntax.CallExpr); ok {
+			args := s.words(call)
+			if len(args) == 2 && args[0] == "which" || len(args) == 3 && args[0] == "command" && args[1] == "-v" {
+				return args[len(args)-1]
+			}
+		}
+	}
+	return "$"
 }
 
 func unescape(s string) string {
@@ -130,7 +207,7 @@ func unescape(s string) string {
 func isOne(name string, of []string) bool { return slices.Contains(of, name) }
 
 // call judges one command by its words.
-func (f *finder) call(args []string, dir string, depth int) verdict {
+func (f *finder) call(args []string, in *scope, depth int) verdict {
 	name := path.Base(args[0])
 	switch {
 	case isOne(name, programs):
@@ -138,24 +215,24 @@ func (f *finder) call(args []string, dir string, depth int) verdict {
 	case name == "command" && len(args) > 1 && isOne(args[1], notRunning):
 		return verdict{}
 	case name == "." || name == "source":
-		return f.script(args[1:], dir, depth)
+		return f.script(args[1:], in, depth)
 	case name == "systemctl":
 		return f.systemctl(args[1:])
 	case isOne(name, shells), name == "su", name == "runuser", name == "flock":
 		for i, a := range args[1:] {
 			if strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--") && strings.HasSuffix(a, "c") && i+2 < len(args) && depth < 3 {
-				if v := f.judge(args[i+2], dir, depth); v.runs || isOne(name, shells) {
+				if v := f.judge(args[i+2], in, depth); v.runs || isOne(name, shells) {
 					return v
 				}
 				break // it may be an option of the command that is carried
 			}
 		}
 		if isOne(name, shells) {
-			return f.script(args[1:], dir, depth)
+			return f.script(args[1:], in, depth)
 		}
 	}
 	if !isOne(name, carriers) {
-		return f.script(args, dir, depth)
+		return f.script(args, in, depth)
 	}
 	for i, a := range args[1:] {
 		base := path.Base(a)
@@ -166,12 +243,12 @@ func (f *finder) call(args []string, dir string, depth int) verdict {
 			return verdict{runs: true}
 		}
 		if isOne(base, shells) || isOne(base, carriers) || base == "systemctl" {
-			return f.call(args[i+1:], dir, depth)
+			return f.call(args[i+1:], in, depth)
 		}
 	}
 	for _, a := range args[1:] {
 		if path.IsAbs(a) || strings.HasPrefix(a, "./") {
-			if v := f.script([]string{a}, dir, depth); v.runs || v.mentions {
+			if v := f.script([]string{a}, in, depth); v.runs || v.mentions {
 				return v
 			}
 		}
@@ -198,48 +275,61 @@ func (f *finder) systemctl(args []string) verdict {
 }
 
 // script looks into the script that the first word which is no option names.
-func (f *finder) script(args []string, dir string, depth int) verdict {
+func (f *finder) script(args []string, in *scope, depth int) verdict {
 	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
-	if i < 0 || depth > 0 || strings.Contains(args[i], "$") || args[i] == "" {
+	if i < 0 || depth >= deepest || strings.Contains(args[i], "$") || args[i] == "" {
 		return verdict{}
 	}
 	var places []string
 	switch name := args[i]; {
-	case path.IsAbs(name):
-		places = []string{path.Clean(name)}
 	case strings.Contains(name, "/"):
-		places = []string{path.Join(dir, name)}
+		places = []string{join(in.dir, name)}
 	default:
-		for _, d := range binaries {
-			places = append(places, path.Join(d, name))
+		for _, d := range append(strings.Split(in.vars["PATH"], ":"), binaries...) {
+			if path.IsAbs(d) {
+				places = append(places, path.Join(d, name))
+			}
 		}
 		if i > 0 || len(args) == 1 { // sh NAME
-			places = append(places, path.Join(dir, name))
+			places = append(places, path.Join(in.dir, name))
 		}
 	}
 	for _, p := range places {
-		text, ok := f.read(p)
-		if !ok {
-			continue
+		if v, known := f.seen[script{p, depth}]; known {
+			return v
 		}
-		v := f.judgeScript(text, depth+1)
-		if v.runs {
-			v.via = p
+		if text, ok := f.read(p); ok {
+			return f.program(p, text, in, depth)
 		}
-		return v
 	}
 	return verdict{}
 }
 
+// program judges one that is text, once.
+func (f *finder) program(name, text string, in *scope, depth int) verdict {
+	if len(f.seen) >= mostSeen {
+		return verdict{mentions: speaks.MatchString(text)}
+	}
+	if f.seen == nil {
+		f.seen = map[script]verdict{}
+	}
+	v := f.judgeScript(text, in, depth+1)
+	if v.runs {
+		v.via = name
+	}
+	f.seen[script{name, depth}] = v
+	return v
+}
+
 // judgeScript judges a program that is text.
-func (f *finder) judgeScript(text string, depth int) verdict {
+func (f *finder) judgeScript(text string, in *scope, depth int) verdict {
 	switch by := interpreter(text); {
 	case isOne(by, programs):
 		return verdict{runs: true}
 	case by != "" && !isOne(by, shells):
 		return verdict{mentions: speaks.MatchString(text)}
 	}
-	return f.judge(text, "/", depth)
+	return f.judge(text, &scope{dir: "/", vars: in.vars}, depth)
 }
 
 // interpreter is the name of the program that a script asks for, or "".

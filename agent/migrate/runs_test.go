@@ -45,6 +45,11 @@ func TestWhatRunsAnsible(t *testing.T) {
 	f := &finder{units: map[string]bool{"node-setup.service": true}, files: tree(t, map[string]string{
 		"/opt/run.sh":                 "#!/bin/bash\nset -e\ncd /opt/ansible\nexec ansible-playbook -c local site.yml\n",
 		"/opt/outer.sh":               "#!/bin/sh\n/opt/run.sh\n",
+		"/opt/outest.sh":              "#!/bin/sh\nset -e\n. /opt/settings\nexec /opt/outer.sh \"$@\"\n",
+		"/opt/settings":               "X=1\n",
+		"/opt/far.sh":                 "#!/bin/sh\n/opt/outest.sh\n",
+		"/opt/self.sh":                "#!/bin/sh\n/opt/self.sh && /opt/self.sh\n",
+		"/opt/vars.sh":                "#!/bin/bash\nexport ANSIBLE=$(command -v ansible-playbook)\nOPTS=\"-c local\"\nif [ -x \"$ANSIBLE\" ]; then\n  \"$ANSIBLE\" $OPTS /opt/ansible/x.yml\nfi\n",
 		"/opt/backup.sh":              "#!/bin/sh\ntar cf /backup/ansible.tar /opt/ansible\n",
 		"/opt/run.py":                 "#!/usr/bin/python3\nsubprocess.run(['ansible-playbook', 'x'])\n",
 		"/opt/play.yml":               "#!/usr/bin/env ansible-playbook\n- hosts: localhost\n",
@@ -84,7 +89,13 @@ func TestWhatRunsAnsible(t *testing.T) {
 		"echo ansible-playbook":                                                {false, ""},
 		"flock /var/lock/ansible true":                                         {false, ""},
 		"/opt/backup.sh":                                                       {false, ""},
-		"/opt/outer.sh":                                                        {false, ""}, // one level, and no deeper
+		"/opt/outer.sh":                                                        {true, "/opt/outer.sh"},
+		"/opt/outest.sh":                                                       {true, "/opt/outest.sh"},
+		"/opt/far.sh":                                                          {false, ""}, // no deeper
+		"/opt/self.sh":                                                         {false, ""},
+		"/opt/vars.sh":                                                         {true, "/opt/vars.sh"},
+		"CMD='ansible-playbook -c local'; $CMD x.yml":                          {true, ""},
+		"PATH=/opt/venv/bin:$PATH; export PATH; echo $ansible":                 {false, ""},
 		"/opt/run.py":                                                          {false, ""},
 		"/opt/dangling.sh":                                                     {false, ""},
 		"systemctl status node-setup":                                          {false, ""},
@@ -158,11 +169,21 @@ func TestStatementsThatRunAnsibleAreDisabledAndNoOthers(t *testing.T) {
 func TestSecretsAreNotShown(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		`ansible-playbook -e "db_password=hunter2" x`: `ansible-playbook -e "db_password=(hidden) x`,
-		`GIT_TOKEN='a b' ansible-pull -U y`:           `GIT_TOKEN=(hidden) ansible-pull -U y`,
-		`curl --password hunter2 x`:                   `curl --password (hidden) x`,
-		`ansible-pull -U https://u:hunter2@host/r`:    `ansible-pull -U https://u:(hidden)@host/r`,
-		`ansible-playbook site.yml`:                   `ansible-playbook site.yml`,
+		`ansible-playbook -e "db_password=hunter2" x`:            `ansible-playbook -e "db_password=(hidden)" x`,
+		`ansible-playbook -e "db_password=hunter two" x`:         `ansible-playbook -e "db_password=(hidden)" x`,
+		`ansible-playbook -e '{"db_pass": "hunter2"}' x`:         `ansible-playbook -e '{"db_pass": (hidden)}' x`,
+		`ansible-playbook --vault-password-file /run/x site.yml`: `ansible-playbook --vault-password-file (hidden) site.yml`,
+		`curl -H "Authorization: Bearer hunter2" https://x | sh`: `curl -H "Authorization: (hidden)" https://x | sh`,
+		`curl -H 'X-Api-Key: hunter2' https://x`:                 `curl -H 'X-Api-Key: (hidden)' https://x`,
+		`curl -u deploy:hunter2 https://x`:                       `curl -u deploy:(hidden) https://x`,
+		`sshpass -p hunter2 ssh x ansible-pull`:                  `sshpass -p (hidden) ssh x ansible-pull`,
+		`mysql -uroot -phunter2 < x`:                             `mysql -uroot -p(hidden) < x`,
+		`AWS_SECRET_ACCESS_KEY=hunter2 ansible-pull`:             `AWS_SECRET_ACCESS_KEY=(hidden) ansible-pull`,
+		`git clone https://:hunter2@host/r`:                      `git clone https://:(hidden)@host/r`,
+		`GIT_TOKEN='a b' ansible-pull -U y`:                      `GIT_TOKEN=(hidden) ansible-pull -U y`,
+		`curl --password hunter2 x`:                              `curl --password (hidden) x`,
+		`ansible-pull -U https://u:hunter2@host/r`:               `ansible-pull -U https://u:(hidden)@host/r`,
+		`ansible-playbook site.yml`:                              `ansible-playbook site.yml`,
 	} {
 		if got := Redact(in); got != want {
 			t.Errorf("%s: %s", in, got)

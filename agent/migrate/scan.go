@@ -20,6 +20,8 @@ type Entry struct {
 	When string `json:"when"`          // it runs: as a table of cron has it, or in words
 	Text string `json:"text"`          // without secrets
 	Via  string `json:"via,omitempty"` // the script or the unit by which it runs ansible
+	// Along are other commands that go with it when it is disabled.
+	Along []string `json:"along,omitempty"`
 	// Cannot says why cut-over does not disable it; "": it does.
 	Cannot string `json:"cannot,omitempty"`
 }
@@ -153,7 +155,7 @@ func (s *scan) open(f *finder, name string) (text, leads string, info fs.FileInf
 	if err == nil {
 		data, err = f.files.ReadFile(cmp.Or(leads, name))
 	}
-	if errors.Is(err, fs.ErrNotExist) { // a link to nowhere runs nothing
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fsx.ErrNotRegular) { // a link to nowhere, a FIFO: nothing is run
 		return "", "", nil, false
 	}
 	if err != nil {
@@ -172,15 +174,20 @@ func (s *scan) table(f *finder, name string, as format) {
 	lines := parseCrontab(text, as)
 	run := map[int]bool{}
 	first, others := len(s.runs), 0
+	in := &scope{dir: "/"}
 	for _, l := range lines {
 		if l.schedule == "" {
+			if name, value, ok := l.variable(); ok { // of the lines below it
+				in.set(name, value)
+			}
 			continue
 		}
-		v := f.command(l.command)
+		v := f.judge(l.command, in, 0)
 		e := Entry{File: name, Line: l.number, When: l.schedule, Text: Redact(l.command), Via: v.via}
 		switch {
 		case v.runs:
 			run[l.number] = true
+			e.Along = f.alongText(l.command, in)
 			s.runs = append(s.runs, e)
 			continue
 		case v.mentions:
@@ -188,7 +195,11 @@ func (s *scan) table(f *finder, name string, as format) {
 		}
 		others++
 		if l.managed != "" {
-			s.jobs = append(s.jobs, Job{name, l.number, l.managed, l.schedule, l.user, Redact(l.command)})
+			user := l.user
+			if as == ofUser {
+				user = path.Base(name)
+			}
+			s.jobs = append(s.jobs, Job{name, l.number, l.managed, l.schedule, user, Redact(l.command)})
 		}
 	}
 	if len(run) == 0 {
@@ -221,7 +232,7 @@ func (s *scan) script(f *finder, name, when string) {
 		}
 		return
 	}
-	v := f.judgeScript(text, 0)
+	v := f.judgeScript(text, &scope{}, 0)
 	switch {
 	case v.runs && leads != "" && strings.HasSuffix(name, "/rc.local"):
 		e.Text, e.Cannot = "a link to "+leads, "it is a link: disable it in "+leads
@@ -248,7 +259,7 @@ func (s *scan) script(f *finder, name, when string) {
 	}
 	disabled, err := f.disable(text, statements)
 	for _, st := range statements {
-		e := Entry{File: name, Line: st.from, When: when, Text: Redact(st.text), Via: st.via, Cannot: st.cannot}
+		e := Entry{File: name, Line: st.from, When: when, Text: Redact(st.text), Via: st.via, Along: st.along, Cannot: st.cannot}
 		if err != nil && e.Cannot == "" {
 			e.Cannot = err.Error()
 		}
@@ -263,7 +274,7 @@ func (s *scan) script(f *finder, name, when string) {
 // it runs no ansible then.
 func (f *finder) disable(text string, statements []found) (string, error) {
 	disabled, err := disableStatements(text, statements)
-	if err == nil && f.judgeScript(disabled, 0).runs {
+	if err == nil && f.judgeScript(disabled, &scope{}, 0).runs {
 		err = errors.New("it would run ansible still")
 	}
 	return disabled, err
@@ -275,7 +286,7 @@ func (s *scan) userData(f *finder) {
 	if !ok {
 		return
 	}
-	if v := f.judgeScript(text, 0); v.runs || v.mentions {
+	if v := f.judgeScript(text, &scope{}, 0); v.runs || v.mentions {
 		what := "it speaks of ansible"
 		if v.runs {
 			what = "it runs ansible"
@@ -293,16 +304,15 @@ var unitDirs = []string{"/etc/systemd/system", "/usr/lib/systemd/system"}
 
 // lookAtUnits finds services that run ansible, and what starts them.
 func (s *scan) lookAtUnits(f *finder) {
-	units := map[string]string{} // text by name
-	from := map[string]string{}
+	units := map[string]string{} // text by name; of one that is masked, ""
 	for _, dir := range unitDirs {
 		for _, name := range s.list(f.files, dir+"/") {
 			base, ext := path.Base(name), path.Ext(name)
 			if _, known := units[base]; known || ext != ".service" && ext != ".timer" || strings.HasPrefix(base, "ecsnode") {
 				continue
 			}
-			if text, ok := f.read(name); ok {
-				units[base], from[base] = text, name
+			if text, ok := f.read(name); ok || f.masked(name) {
+				units[base] = text
 			}
 		}
 	}
@@ -320,7 +330,7 @@ func (s *scan) lookAtUnits(f *finder) {
 		f.units[name], starts[name] = true, v
 	}
 	for name, text := range units {
-		if path.Ext(name) != ".timer" {
+		if path.Ext(name) != ".timer" || text == "" {
 			continue
 		}
 		service := strings.TrimSuffix(name, ".timer") + ".service"
@@ -332,6 +342,12 @@ func (s *scan) lookAtUnits(f *finder) {
 		}
 	}
 	s.enablements(f, starts, units)
+}
+
+// masked reports whether a unit is a link to nothing, which systemd never starts.
+func (f *finder) masked(name string) bool {
+	target, err := f.files.ReadLink(name)
+	return err == nil && target == "/dev/null"
 }
 
 // enablements finds the links that make systemd start units.

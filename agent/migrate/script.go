@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -13,7 +14,8 @@ type found struct {
 	from, to int // lines
 	text     string
 	via      string
-	cannot   string // why it cannot be disabled by marking its lines; "": it can
+	along    []string // commands that go with it
+	cannot   string   // why it cannot be disabled by marking its lines; "": it can
 }
 
 // scriptStatements returns the statements of a script that run ansible, the
@@ -25,8 +27,7 @@ func (f *finder) scriptStatements(text string) (all []found, mentions bool) {
 		return nil, speaks.MatchString(text)
 	}
 	lines := slices.Collect(strings.Lines(text))
-	dir := "/"
-	all = f.inList(file.Stmts, lines, &dir)
+	all = f.inList(file.Stmts, lines, &scope{dir: "/"})
 	left := slices.Clone(lines)
 	for _, s := range all {
 		for i := s.from; i <= s.to; i++ {
@@ -41,12 +42,11 @@ func (f *finder) scriptStatements(text string) (all []found, mentions bool) {
 	return all, mentions
 }
 
-// inList returns what runs ansible in a list of statements that starts in a
-// directory.
-func (f *finder) inList(list []*syntax.Stmt, lines []string, dir *string) (all []found) {
+// inList returns what runs ansible in a list of statements.
+func (f *finder) inList(list []*syntax.Stmt, lines []string, at *scope) (all []found) {
 	for _, stmt := range list {
-		in := *dir
-		v := f.node(stmt, dir, 0)
+		in := at.copy()
+		v := f.node(stmt, at, 0)
 		if !v.runs {
 			continue
 		}
@@ -54,8 +54,7 @@ func (f *finder) inList(list []*syntax.Stmt, lines []string, dir *string) (all [
 		if !outside {
 			var within []found
 			for _, l := range lists {
-				start := in
-				within = append(within, f.inList(l, lines, &start)...)
+				within = append(within, f.inList(l, lines, in.copy())...)
 			}
 			possible := !slices.ContainsFunc(within, func(s found) bool { return s.cannot != "" })
 			if possible || !f.harmless(stmt, in) {
@@ -64,13 +63,14 @@ func (f *finder) inList(list []*syntax.Stmt, lines []string, dir *string) (all [
 			}
 		}
 		all = append(all, place(stmt, v.via, lines))
+		all[len(all)-1].along = f.along(stmt, in)
 	}
 	return all
 }
 
 // inner returns the lists of statements of a compound command, and whether
 // something that stands in none of them runs ansible.
-func (f *finder) inner(stmt *syntax.Stmt, dir string) (lists [][]*syntax.Stmt, outside bool) {
+func (f *finder) inner(stmt *syntax.Stmt, in *scope) (lists [][]*syntax.Stmt, outside bool) {
 	var conditions []*syntax.Stmt
 	switch c := stmt.Cmd.(type) {
 	case *syntax.Block:
@@ -86,7 +86,7 @@ func (f *finder) inner(stmt *syntax.Stmt, dir string) (lists [][]*syntax.Stmt, o
 			lists = append(lists, item.Stmts)
 		}
 	case *syntax.FuncDecl:
-		return f.inner(c.Body, dir)
+		return f.inner(c.Body, in)
 	case *syntax.IfClause:
 		for part := c; part != nil; part = part.Else {
 			conditions = append(conditions, part.Cond...)
@@ -96,26 +96,57 @@ func (f *finder) inner(stmt *syntax.Stmt, dir string) (lists [][]*syntax.Stmt, o
 		return nil, true
 	}
 	for _, s := range conditions {
-		if f.node(s, &dir, 0).runs {
+		if f.node(s, in.copy(), 0).runs {
 			return nil, true
 		}
 	}
 	return lists, false
 }
 
-// harmless are commands whose loss beside ansible is none.
-var harmless = []string{"[", "[[", "test", "command", "which", "type", "cd", "sleep", "true", ":", "set", "echo", "logger", "export"}
+// harmless are commands whose loss beside ansible is none, and fetch those that
+// bring its playbooks or tell of it.
+var (
+	harmless = []string{"[", "[[", "test", "command", "which", "type", "cd", "sleep", "true", ":", "set", "echo", "logger", "export"}
+	fetch    = []string{"aws", "git", "curl", "wget", "pip", "pip3", "ansible-galaxy", "tee", "mail", "mailx", "mkdir", "date", "exit"}
+)
 
 // harmless reports whether a statement does nothing but run ansible and see to it.
-func (f *finder) harmless(stmt *syntax.Stmt, dir string) bool {
-	only := true
-	syntax.Walk(stmt, func(n syntax.Node) bool {
-		if call, ok := n.(*syntax.CallExpr); ok && len(call.Args) > 0 {
-			only = only && (isOne(literal(call.Args[0]), harmless) || f.node(call, &dir, 0).runs)
+func (f *finder) harmless(stmt *syntax.Stmt, in *scope) bool {
+	return len(f.others(stmt, in, harmless)) == 0
+}
+
+// along are the commands that go with ansible when a statement is disabled.
+func (f *finder) along(n syntax.Node, in *scope) []string {
+	return f.others(n, in, slices.Concat(harmless, fetch))
+}
+
+// others are the commands below a node that do not run ansible, but for some.
+func (f *finder) others(n syntax.Node, in *scope, but []string) (names []string) {
+	at := in.copy()
+	syntax.Walk(n, func(n syntax.Node) bool {
+		call, ok := n.(*syntax.CallExpr)
+		if !ok {
+			return true
 		}
-		return only
+		args := at.words(call)
+		if len(args) == 0 || f.call(args, at, 0).runs {
+			return true
+		}
+		if name := path.Base(args[0]); !isOne(name, but) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		return true
 	})
-	return only
+	return names
+}
+
+// alongText is along of shell text.
+func (f *finder) alongText(text string, in *scope) []string {
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
+	if err != nil {
+		return nil
+	}
+	return f.along(file, in)
 }
 
 // place tells whether the lines of a statement are its own.

@@ -113,6 +113,10 @@ func bytesOf(t testing.TB, disk *fsx.Disk) string {
 // timers is a service manager.
 type timers struct{ active map[string]bool }
 
+func (t *timers) Unit(_ context.Context, name string) (facts.Unit, error) {
+	return facts.Unit{Name: name, Active: map[bool]string{true: "active", false: "inactive"}[t.active[name]]}, nil
+}
+
 func (t *timers) ReloadUnits(context.Context) error         { return nil }
 func (t *timers) Stop(_ context.Context, name string) error { t.active[name] = false; return nil }
 

@@ -114,9 +114,11 @@ func (n *Node) try(ctx context.Context, r *migrate.Report, in migrate.Inputs) (t
 	if err := r.Install(files); err != nil {
 		return t, err
 	}
-	for _, p := range config.Load(files, n.opts.Config).Problems {
+	loaded := config.Load(files, n.opts.Config)
+	for _, p := range loaded.Problems {
 		t.Problems = append(t.Problems, p.Error())
 	}
+	t.Bundle = loaded.Bundle.Short()
 	if len(t.Problems) > 0 {
 		return t, nil
 	}

@@ -26,13 +26,17 @@ that is there is kept, and counts: change it and run migrate again.
 With --cut-over it disables what runs ansible, line by line and nothing else,
 and installs the draft as the configuration. It refuses, and changes nothing,
 where containers would notice a difference, where ansible runs just now, where
-there is another configuration, and where something cannot be disabled safely.
-What it changes is written down first: cut short, it goes on or back.
+there is another configuration, and where something cannot be disabled safely or
+cannot be looked at. A job or a statement is disabled whole: what else goes with
+it is shown. What it changes is written down first: cut short, it goes on or back.
 
-With --undo every file that cut-over changed, and those that ecsnode wrote since,
-is again what it was: content, mode, owner, time. ecsnode must not run then. A
-file that others have changed since is named and nothing is done, unless --force
-puts it aside.
+With --undo every file that cut-over changed, node.config and ecs.config are again
+what they were: content, mode, owner, time. ecsnode must not run then. A file that
+others have changed since is named and nothing is done, unless --force puts it
+aside.
+
+Where a bundle is in effect, what it sets comes after the configuration, and is
+in what is compared. Cut-over and undo leave the bundle alone.
 
 Exit status: 0 done, or cut-over would go ahead; 2 cut-over would refuse or the
 command line is wrong; 1 it failed or refused.`,

@@ -292,7 +292,7 @@ func (p *pass) observeJob(ctx context.Context, name string, r record, s Schedule
 		return r, nil
 	case job.State == facts.JobEnded:
 		r.Forget = r.Run.Job
-		return p.ended(name, r, facts.ScheduleRun{Started: job.Started, Ended: job.Ended, Result: r.Run.result(job), Output: job.Output}, s), nil
+		return p.ended(name, r, facts.ScheduleRun{Started: job.Started, Ended: job.Ended, Result: r.Run.result(job, p.drains), Output: job.Output}, s), nil
 	case r.Run.Ending != "":
 		r.Forget = r.Run.Job // its unit is gone, and its output is not
 		return p.ended(name, r, facts.ScheduleRun{Result: r.Run.Ending, Output: job.Output}, s), nil
@@ -309,11 +309,14 @@ func (p *pass) observeJob(ctx context.Context, name string, r record, s Schedule
 	return r, nil
 }
 
-// result is how a job ended, in words.
-func (r *run) result(j facts.Job) string {
+// result is how a job ended, in words. One of a node that drains, which nobody told
+// to end but systemd, went down with it.
+func (r *run) result(j facts.Job, drains bool) string {
 	switch {
 	case r.Ending != "":
 		return r.Ending
+	case drains && j.Result == "exit-code" && (j.ExitStatus == bySIGTERM || j.ExitStatus == bySIGKILL):
+		return "cut short: the node went down (exit status " + strconv.Itoa(j.ExitStatus) + ")"
 	case j.Result == "exit-code":
 		return "exit status " + strconv.Itoa(j.ExitStatus)
 	case j.Result == "timeout":
@@ -323,6 +326,12 @@ func (r *run) result(j facts.Job) string {
 	}
 	return j.Result
 }
+
+// Exit statuses of a command that was ended by a signal, as of a shell.
+const (
+	bySIGTERM = 128 + 15
+	bySIGKILL = 128 + 9
+)
 
 const (
 	success  = "success"

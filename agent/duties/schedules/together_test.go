@@ -225,3 +225,22 @@ func TestAStateThatCannotBeReadAtFirst(t *testing.T) {
 		}
 	})
 }
+
+// A run that ends with the node is told so, whether the node is seen to go or to
+// have gone.
+func TestARunThatGoesDownWithTheNode(t *testing.T) {
+	for drains, want := range map[bool]string{
+		true:  "cut short: the node went down (exit status 143)",
+		false: "exit status 143",
+	} {
+		t.Run(want, func(t *testing.T) {
+			on(t, monday, hourly, func(t *testing.T, h *host) {
+				h.does["tidy"] = does{takes: 10 * time.Minute, status: 143}
+				h.pass(5 * time.Minute)
+				h.cells.drains.Set(drains)
+				h.pass(10 * time.Minute)
+				h.wantWarning("tidy: the run of 2026-03-02 01:00 UTC: " + want)
+			})
+		})
+	}
+}
