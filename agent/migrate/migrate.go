@@ -322,7 +322,7 @@ type Trial struct {
 // Compare puts what ecsnode would write beside what there is.
 func (r *Report) Compare(t Trial) {
 	for _, p := range t.Problems {
-		r.Refusals = append(r.Refusals, "the draft has a problem: "+p)
+		r.Refusals = append(r.Refusals, "the configuration has a problem: "+p)
 	}
 	r.Bundle = t.Bundle
 	r.Node.Undone, r.hide = t.Undone, r.hide || t.NotForAll
