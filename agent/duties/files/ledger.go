@@ -1,10 +1,8 @@
 package files
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -70,13 +68,7 @@ type ledger struct {
 }
 
 func load(files fsx.FS) (l ledger, err error) {
-	data, err := files.ReadFile(Ledger)
-	if err == nil {
-		err = json.Unmarshal(data, &l)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil { // another one in its place could restore nothing
+	if err = fsx.ReadJSON(files, Ledger, &l); err != nil { // another one in its place could restore nothing
 		return ledger{}, fmt.Errorf("cannot read what files replaced, nothing is done before it can be: %w", err)
 	}
 	if l.Items == nil {
@@ -96,17 +88,11 @@ func load(files fsx.FS) (l ledger, err error) {
 
 // save writes l down unless it is kept, as it was written last, already.
 func (l ledger) save(files fsx.FS, kept []byte) ([]byte, error) {
-	data, err := json.Marshal(l)
-	if err != nil || bytes.Equal(data, kept) {
-		return kept, err
-	}
-	if _, err = files.MkdirAll(path.Dir(Ledger), 0o755); err == nil {
-		_, err = files.WriteFile(Ledger, data, fsx.How{Mode: 0o600})
-	}
+	kept, err := fsx.WriteJSON(files, Ledger, l, kept)
 	if err != nil {
-		return kept, fmt.Errorf("cannot keep what files replaced: %w", err)
+		err = fmt.Errorf("cannot keep what files replaced: %w", err)
 	}
-	return data, nil
+	return kept, err
 }
 
 func hash(data []byte) string {

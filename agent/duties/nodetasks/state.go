@@ -1,14 +1,10 @@
 package nodetasks
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -93,13 +89,7 @@ type state struct {
 }
 
 func load(files fsx.FS) (s state, err error) {
-	data, err := files.ReadFile(File)
-	if err == nil {
-		err = json.Unmarshal(data, &s)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
+	if err = fsx.ReadJSON(files, File, &s); err != nil {
 		s, err = state{}, fmt.Errorf("cannot read which tasks were started, what runs is taken as it is: %w", err)
 	}
 	if s.Tasks == nil {
@@ -110,15 +100,9 @@ func load(files fsx.FS) (s state, err error) {
 
 // save writes s down if it is not kept, as it was written last, already.
 func save(files fsx.FS, s state, kept []byte) ([]byte, error) {
-	data, err := json.Marshal(s)
-	if err != nil || bytes.Equal(data, kept) {
-		return kept, err
-	}
-	if _, err = files.MkdirAll(path.Dir(File), 0o755); err == nil {
-		_, err = files.WriteFile(File, data, fsx.How{Mode: 0o600})
-	}
+	kept, err := fsx.WriteJSON(files, File, s, kept)
 	if err != nil {
-		return kept, fmt.Errorf("cannot keep which tasks were started: %w", err)
+		err = fmt.Errorf("cannot keep which tasks were started: %w", err)
 	}
-	return data, nil
+	return kept, err
 }

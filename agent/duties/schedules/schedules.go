@@ -144,7 +144,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	if !d.loaded {
 		s, err := load(d.FS)
-		if err != nil && !errors.Is(err, errDamaged) { // what is there must not be written over
+		if err != nil && !errors.Is(err, fsx.ErrDamaged) { // what is there must not be written over
 			return duty.Outcome{}, err
 		}
 		if s.Instance != "" && s.Instance != instance.ID { // of the one that an image was made from

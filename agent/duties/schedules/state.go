@@ -1,12 +1,8 @@
 package schedules
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -84,19 +80,12 @@ type state struct {
 	Schedules map[string]record `json:"schedules"`
 }
 
-var errDamaged = errors.New("cannot read which ticks have run")
-
+// load reads what is kept. With an error that is fsx.ErrDamaged, nothing is.
 func load(files fsx.FS) (s state, err error) {
-	data, err := files.ReadFile(File)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = nil
-	case err != nil:
+	if err = fsx.ReadJSON(files, File, &s); errors.Is(err, fsx.ErrDamaged) {
+		s, err = state{}, fmt.Errorf("cannot read which ticks have run, so that none up to now is run: %w", err)
+	} else if err != nil {
 		return state{}, fmt.Errorf("cannot read which ticks have run: %w", err)
-	default:
-		if err = json.Unmarshal(data, &s); err != nil {
-			s, err = state{}, fmt.Errorf("%w, so that none up to now is run: %w", errDamaged, err)
-		}
 	}
 	if s.Schedules == nil {
 		s.Schedules = map[string]record{}
@@ -107,17 +96,11 @@ func load(files fsx.FS) (s state, err error) {
 // save writes s down if it is not kept, as it was written last, already. What
 // commands wrote may be secret.
 func save(files fsx.FS, s state, kept []byte) ([]byte, error) {
-	data, err := json.Marshal(s)
-	if err != nil || bytes.Equal(data, kept) {
-		return kept, err
-	}
-	if _, err = files.MkdirAll(path.Dir(File), 0o755); err == nil {
-		_, err = files.WriteFile(File, data, fsx.How{Mode: 0o600})
-	}
+	kept, err := fsx.WriteJSON(files, File, s, kept)
 	if err != nil {
-		return kept, fmt.Errorf("cannot keep which ticks have run: %w", err)
+		err = fmt.Errorf("cannot keep which ticks have run: %w", err)
 	}
-	return data, nil
+	return kept, err
 }
 
 // JobNames are those of the jobs that may be under way, by the names of their
