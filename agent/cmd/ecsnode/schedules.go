@@ -71,6 +71,7 @@ func (a *app) scheduleRunCommand() *cobra.Command {
 		Long: `run asks the running ecsnode to run a schedule now, on this node, also one that is
 paused or that runs once per cluster: no lease is asked for. While a run is under
 way, the schedule's overlap says what becomes of it. A node that drains runs none.
+What is asked for twice before ecsnode has taken it up is one run.
 
 With --wait: exit status 0 it ended well, 1 it did not.`,
 		Args: exactlyOne,

@@ -158,7 +158,11 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		d.Schedules.Set(nil)
 		return duty.Outcome{Summary: "nothing is configured"}, errors.Join(p.errs...)
 	}
-	p.fail(p.lookForRequests())
+	if err := p.lookForRequests(); p.asks == nil {
+		return duty.Outcome{}, err // what is paused must not run
+	} else if err != nil {
+		p.fail(err)
+	}
 	var each []*one
 	for _, name := range slices.Sorted(maps.Keys(c.Items)) {
 		o, err := p.look(name, c.Items[name])

@@ -3,6 +3,7 @@ package schedules_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -192,10 +193,18 @@ func TestAnImageOfANodeBringsNoTicks(t *testing.T) {
 	})
 }
 
-// unread is a disk whose state cannot be read so many times.
+// unread is a disk whose state, or a directory, cannot be read so many times.
 type unread struct {
 	fsx.FS
 	times *int
+}
+
+func (u unread) ReadDir(name string) ([]fs.DirEntry, error) {
+	if *u.times > 0 && name == requests {
+		*u.times--
+		return nil, fmt.Errorf("open %s: too many open files", name)
+	}
+	return u.FS.ReadDir(name)
 }
 
 func (u unread) ReadFile(name string) ([]byte, error) {
@@ -204,6 +213,23 @@ func (u unread) ReadFile(name string) ([]byte, error) {
 		return nil, fmt.Errorf("open %s: too many open files", name)
 	}
 	return u.FS.ReadFile(name)
+}
+
+// While nobody can tell what is paused, nothing runs.
+func TestRequestsThatCannotBeRead(t *testing.T) {
+	on(t, monday, items{"tidy": {Cron: "* * * * *"}}, func(t *testing.T, h *host) {
+		h.ask(schedules.PauseFile("tidy"), h.Now().Wall)
+		times := 70
+		h.duty.FS = unread{h.files, &times}
+		h.pass(5 * time.Minute)
+		h.wantRan()
+		if times > 0 || h.err != nil || h.one().State != facts.SchedulePaused {
+			t.Errorf("%d times left, %v, %+v", times, h.err, h.one())
+		}
+		times = 70 // what it knew counts
+		h.pass(5 * time.Minute)
+		h.wantRan()
+	})
 }
 
 // A state that cannot be read is not written over: what runs is known afterwards.

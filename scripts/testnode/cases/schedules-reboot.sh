@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# Takes:    long
 # Name:     reboot and power cut while something runs at its time
 # Node:     one that was off for three minutes, and runs a command, with another one each minute
 # Happens:  it reboots, for which logind leaves it 6 s; the command is run again and the power is cut

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# Takes:    long
 # Name:     what runs at set times, and how it ends
 # Node:     one that was off for three minutes, with a command each minute, one that is paused, and others that run by hand
 # Happens:  it boots; each is run: one fails, one hangs, one ignores its end, one takes all memory, some leave another running, some do so in a container
