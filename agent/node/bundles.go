@@ -46,6 +46,7 @@ func (n *Node) bundleDuty(p phase, files fsx.FS, out outside, board *status.Boar
 		Records: func() []duty.Record {
 			return blamable(board.Records())
 		},
+		Vital:        vital,
 		Registration: n.registration, ECS: out.ecs, Status: n.bundle, Boot: p == booting, Dry: out.dry,
 	}
 	retry := duty.Retry{Min: 2 * time.Second, Max: time.Minute}
@@ -80,6 +81,11 @@ var blamed = map[string]bool{
 	configName: true, "volumes": true, "dockerhold": true, "daemonjson": true, "ecsconfig": false, "nodeconfig": true,
 	"files": false, "services": true, "units": true, "guard": true, "nodetasks": false,
 }
+
+// vital are those without which a node runs no task: an image is none if they do
+// not work under it. Who the node is, is not among them: the image alone may not
+// name the cluster, and that of a container instance cannot be changed.
+var vital = []string{configName, "volumes", "dockerhold", "daemonjson", "units"}
 
 func blamable(records []duty.Record) []duty.Record {
 	records = slices.DeleteFunc(records, func(r duty.Record) bool { _, is := blamed[r.Name]; return !is })

@@ -61,6 +61,10 @@ type Duty struct {
 	Turned func()
 	// Records are of the duties for whose failure a bundle can be to blame.
 	Records func() []duty.Record
+	// Vital are those of them without which a node is of no use. A node whose first
+	// bundle comes with its first boot knows of none how it does without: these
+	// are taken to be well then, as an image is not one without them.
+	Vital []string
 
 	Registration cell.Reader[facts.ContainerInstance]
 	ECS          ECS
@@ -136,6 +140,9 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	linked, err = p.settle(linked)
 	if err == nil {
 		linked, err = p.follow(linked)
+	}
+	if p.due && !d.Dry {
+		p.remember()
 	}
 	err = errors.Join(err, p.retain(linked), p.tell(linked))
 	if p.unsaved && !d.Dry {
@@ -300,19 +307,23 @@ func (p *pass) put(a place, linked bundle.Digest) (bundle.Digest, error) {
 func (p *pass) activate() {
 	w, at := p.wanted, p.now.Round(0)
 	p.l.Now = begun{w.digest, at, w.why}
-	p.l.Watch, p.l.Refused = nil, nil
+	p.l.Refused = nil
 	p.Duty.blocked = blocked{}
 	if w.digest == "" {
+		p.l.Watch = nil
 		return
 	}
 	delete(p.l.Bad, w.digest)
 	p.l.Had = append([]bundle.Digest{w.digest}, slices.DeleteFunc(p.l.Had, func(d bundle.Digest) bool { return d == w.digest })...)
 	switch limit := time.Duration(p.settings.Watch); {
 	case w.digest == p.l.Good: // it was watched already
+		p.l.Watch = nil
 	case limit == 0:
-		p.l.Good = w.digest
+		p.l.Good, p.l.Watch = w.digest, nil
 	default:
-		p.l.Watch = &watch{Digest: w.digest, Since: at, Left: limit, Attempt: w.attempt, Well: p.well()}
+		next := &watch{Digest: w.digest, Since: at, Left: limit, Attempt: w.attempt}
+		p.begin(next)
+		p.l.Watch = next
 	}
 }
 

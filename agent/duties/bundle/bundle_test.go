@@ -356,21 +356,22 @@ func TestADiskThatIsFullKeepsWhatRuns(t *testing.T) {
 
 func TestWhatIsJudgedAndWhatIsNot(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	w := &watch{Since: now.Add(-time.Minute), Well: []string{"files"}}
+	w := &watch{Since: now.Add(-time.Minute), Well: []string{"files"}, Ill: []string{"guard"}}
 	before := now.Add(-time.Hour)
 	for name, tc := range map[string]struct {
 		record duty.Record
 		bad    bool
 		counts bool // the time does
 	}{
-		"well":                      {duty.Record{Name: "files", State: duty.OK}, false, true},
-		"held":                      {duty.Record{Name: "files", State: duty.Held}, false, true},
-		"failing by itself":         {duty.Record{Name: "files", State: duty.Failing}, true, false},
-		"stuck":                     {duty.Record{Name: "files", State: duty.Stuck}, true, false},
-		"failing for the outside":   {duty.Record{Name: "files", State: duty.Failing, Outside: true}, false, false},
-		"waiting":                   {duty.Record{Name: "files", State: duty.Waiting}, false, false},
-		"not run yet":               {duty.Record{Name: "files", State: duty.Starting}, false, false},
-		"failing before, not since": {duty.Record{Name: "guard", State: duty.Failing, LastOK: before}, false, true},
+		"well":                                 {duty.Record{Name: "files", State: duty.OK}, false, true},
+		"held":                                 {duty.Record{Name: "files", State: duty.Held}, false, true},
+		"failing by itself":                    {duty.Record{Name: "files", State: duty.Failing}, true, false},
+		"stuck":                                {duty.Record{Name: "files", State: duty.Stuck}, true, false},
+		"failing for the outside":              {duty.Record{Name: "files", State: duty.Failing, Outside: true}, false, false},
+		"waiting":                              {duty.Record{Name: "files", State: duty.Waiting}, false, false},
+		"not run yet":                          {duty.Record{Name: "files", State: duty.Starting}, false, false},
+		"failing before, not since":            {duty.Record{Name: "guard", State: duty.Failing, LastOK: before}, false, true},
+		"failing, and nobody knows since when": {duty.Record{Name: "units", State: duty.Failing}, false, false},
 		"failing before, well since and failing now": {duty.Record{Name: "guard", State: duty.Failing, LastOK: now.Add(-time.Second)}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,8 +12,11 @@ import (
 const (
 	// condemnAfter is how long a duty must fail without a break.
 	condemnAfter = 30 * time.Second
-	gatePace     = 5 * time.Second // while a bundle is watched
-	savePace     = time.Minute     // at which the time that has passed well is written down
+	// condemnNew is the same for one of which only the image tells that it is well
+	// without the bundle: a node that starts takes its time.
+	condemnNew = 5 * time.Minute
+	gatePace   = 5 * time.Second // while a bundle is watched
+	savePace   = time.Minute     // at which the time that has passed well is written down
 )
 
 // verdict is how a watched bundle does.
@@ -26,24 +29,37 @@ type verdict struct {
 // have been since. failing is since when each has failed for a reason of the
 // node's own, which judge keeps. What is outside, or missing, or has not made a
 // pass yet says nothing about the bundle: such time does not count.
+//
+// Nor does time in which a duty fails of which nobody knows how it was before, as
+// on a node that has just been launched. It condemns nothing: the image alone may
+// do no better, and may lack what makes the node one of its cluster. But a bundle
+// under which it never became well is not said to be good.
 func (w *watch) judge(records []duty.Record, failing map[string]time.Time, now time.Time) verdict {
 	v := verdict{well: true}
 	var bad []string
 	for _, r := range records {
-		if !slices.Contains(w.Well, r.Name) && !r.LastOK.After(w.Since) {
+		since := r.LastOK.After(w.Since)
+		if slices.Contains(w.Ill, r.Name) && !since {
 			continue
 		}
-		local := r.State == duty.Stuck || r.State == duty.Failing && !r.Outside
-		if !local {
+		if local := r.State == duty.Stuck || r.State == duty.Failing && !r.Outside; !local {
 			delete(failing, r.Name)
 			v.well = v.well && (r.State == duty.OK || r.State == duty.Held)
 			continue
 		}
 		v.well = false
-		if failing[r.Name].IsZero() {
+		if began := failing[r.Name]; began.IsZero() || r.Since.After(began) { // it was well in between
 			failing[r.Name] = now
 		}
-		if now.Sub(failing[r.Name]) >= condemnAfter {
+		patience := condemnAfter
+		switch {
+		case since || slices.Contains(w.Well, r.Name):
+		case slices.Contains(w.Presumed, r.Name):
+			patience = condemnNew
+		default:
+			continue
+		}
+		if now.Sub(failing[r.Name]) >= patience {
 			bad = append(bad, fmt.Sprintf("%s %s: %s", r.Name, r.State, oneLine(r.Err)))
 		}
 	}
@@ -73,6 +89,12 @@ func (p *pass) gate() (condemned string, changed bool) {
 		elapsed = min(p.now.Sub(p.judged), 2*gatePace)
 	}
 	p.Duty.judged = p.now
+	drains, known := p.Drains.Get()
+	if drains || !known {
+		// What is being stopped says nothing about the bundle.
+		p.Duty.failing = nil
+		return "", false
+	}
 	if p.failing == nil {
 		p.Duty.failing = map[string]time.Time{}
 	}
@@ -80,7 +102,7 @@ func (p *pass) gate() (condemned string, changed bool) {
 	if v.bad != "" {
 		return v.bad, true
 	}
-	if drains, known := p.Drains.Get(); !v.well || drains || !known {
+	if !v.well {
 		return "", false
 	}
 	p.Duty.spent += elapsed
@@ -92,17 +114,47 @@ func (p *pass) gate() (condemned string, changed bool) {
 	if w.Left <= 0 {
 		p.l.Good, p.l.Watch = w.Digest, nil
 		p.out.Changed = true
+		p.remember()
 	}
 	return "", true
 }
 
-// well names the duties that are.
-func (p *pass) well() []string {
-	all := []string{}
+// remember keeps which duties are well while no bundle is being watched. It is
+// what the next one is judged by where it comes into effect in a process that has
+// made no other pass yet, as at a boot. What has made none stands as it did.
+func (p *pass) remember() {
+	if p.l.Watch != nil {
+		return
+	}
+	var well []string
 	for _, r := range p.Records() {
-		if r.State == duty.OK {
-			all = append(all, r.Name)
+		if r.State == duty.OK || r.Passes == 0 && slices.Contains(p.l.Well, r.Name) {
+			well = append(well, r.Name)
 		}
 	}
-	return all
+	if len(well) > 0 && !slices.Equal(well, p.l.Well) {
+		p.l.Well, p.unsaved = well, true
+	}
+}
+
+// begin sorts the duties by how they stand before a bundle comes into effect. One
+// that takes the place of a bundle that is being watched is judged by what was
+// well before that one.
+func (p *pass) begin(w *watch) {
+	before, watched := &watch{Well: p.l.Well}, p.l.Watch != nil
+	if watched {
+		before = p.l.Watch
+	}
+	w.Well = []string{}
+	for _, r := range p.Records() {
+		in := func(names []string) bool { return (watched || r.Passes == 0) && slices.Contains(names, r.Name) }
+		switch {
+		case r.State == duty.OK || in(before.Well):
+			w.Well = append(w.Well, r.Name)
+		case in(before.Presumed), before.Well == nil && r.Passes == 0 && slices.Contains(p.Vital, r.Name):
+			w.Presumed = append(w.Presumed, r.Name)
+		case r.Passes > 0 || in(before.Ill) || before.Well != nil && !watched:
+			w.Ill = append(w.Ill, r.Name)
+		}
+	}
 }

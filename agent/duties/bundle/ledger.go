@@ -31,6 +31,7 @@ type ledger struct {
 	Refused *refusal               `json:"refused,omitempty"` // what is wanted and was not let into effect
 	Had     []bundle.Digest        `json:"had,omitempty"`     // latest first
 	Told    *told                  `json:"told,omitempty"`
+	Well    []string               `json:"well,omitempty"` // duties that were, when no bundle was being watched
 }
 
 // begun is what was last put into effect.
@@ -46,7 +47,10 @@ type watch struct {
 	Since   time.Time     `json:"since"`
 	Left    time.Duration `json:"left_ns"` // that must pass with all well
 	Attempt int           `json:"attempt,omitempty"`
-	Well    []string      `json:"well"` // duties that were, when it came into effect
+	// How the duties stood when it came into effect; of the others nobody knows.
+	Well     []string `json:"well"`
+	Presumed []string `json:"presumed_well,omitempty"` // under the image alone: see Duty.Vital
+	Ill      []string `json:"ill,omitempty"`           // that is not the bundle's doing
 }
 
 // mark says that a bundle was bad for this node.
