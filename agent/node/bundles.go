@@ -77,8 +77,9 @@ func (n *Node) bundleSettings() cell.Reader[bundles.Settings] {
 
 // blamed are the duties for whose failure a bundle can be to blame, and whether
 // all that they ask is on the node itself: then nothing is an outage of others.
+// What renders may ask for parameters.
 var blamed = map[string]bool{
-	configName: true, "volumes": true, "dockerhold": true, "daemonjson": true, "ecsconfig": false, "nodeconfig": true,
+	configName: true, "volumes": true, "dockerhold": true, "daemonjson": false, "ecsconfig": false, "nodeconfig": false,
 	"files": false, "services": true, "units": true, "guard": true, "nodetasks": false,
 }
 
@@ -145,8 +146,10 @@ func (s bundleStore) Remove(d bundle.Digest) error {
 
 func (s bundleStore) Sweep() error { return s.open((*bundle.Store).Sweep) }
 
+const parametersName = "parameters"
+
 // tried by a check are the duties that render, and what they need.
-var rendered = []string{configName, "parameters", "ecsconfig", "nodeconfig", "files", "daemonjson"}
+var rendered = []string{configName, parametersName, "ecsconfig", "nodeconfig", "files", "daemonjson"}
 
 // checkBundle makes a dry pass of the duties that render with another bundle in
 // place of the one in effect. An error is of what is well without it.
@@ -174,14 +177,33 @@ func (n *Node) checkBundle(ctx context.Context, d bundle.Digest) error {
 			return fmt.Errorf("%s would not be in effect beside it: %w", name, with.loaded.Problems)
 		}
 	}
-	var bad []string
-	for i, r := range records {
-		if r.State != duty.OK && before[i].State == duty.OK {
-			bad = append(bad, fmt.Sprintf("%s %s: %s", r.Name, r.State, r.Err))
+	return works(records, before)
+}
+
+// works compares how the duties that render stand with a bundle and without it.
+// What waits is no fault of the bundle, which may bring what it waits for: a
+// package, that a file comes after. But while parameters cannot be had, nobody can
+// tell, and it is tried again soon.
+func works(with, without []duty.Record) error {
+	var bad, unknown []string
+	outage := slices.ContainsFunc(with, func(r duty.Record) bool { return r.Name == parametersName && r.State == duty.Failing && r.Outside })
+	for i, r := range with {
+		if r.Name == parametersName || r.State == duty.OK || without[i].State != duty.OK {
+			continue
+		}
+		text := fmt.Sprintf("%s %s: %s", r.Name, r.State, r.Err)
+		switch {
+		case r.State == duty.Waiting && outage, r.State == duty.Failing && r.Outside:
+			unknown = append(unknown, text)
+		case r.State != duty.Waiting:
+			bad = append(bad, text)
 		}
 	}
-	if len(bad) > 0 {
-		return fmt.Errorf("it does not work on this node: %s", strings.Join(bad, "; "))
+	switch {
+	case len(bad) > 0:
+		return fmt.Errorf("it does not work on this node: %s", strings.Join(append(bad, unknown...), "; "))
+	case len(unknown) > 0:
+		return fmt.Errorf("cannot tell whether it works on this node: %s: %w", strings.Join(unknown, "; "), facts.ErrUnavailable)
 	}
 	return nil
 }
@@ -237,7 +259,7 @@ func (n *Node) rehearseBundle(ctx context.Context, d bundle.Digest) (*effective,
 	}
 	var records []duty.Record
 	for _, r := range s.board.Records() {
-		if slices.Contains(rendered, r.Name) && r.Name != configName && r.Name != "parameters" {
+		if slices.Contains(rendered, r.Name) && r.Name != configName {
 			records = append(records, r)
 		}
 	}
