@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,6 +89,7 @@ type Duty struct {
 	spent    time.Duration // of the watch, and not written down yet
 	failing  map[string]time.Time
 	swept    bool
+	unkept   []byte // a ledger that could not be written
 }
 
 // blocked is what could not be put into effect, and until when it is not tried.
@@ -130,7 +132,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		return p.out, duty.WaitingFor("the configuration has not been read yet")
 	}
 	var err error
-	if p.l, err = load(d.FS); err != nil {
+	if p.l, err = p.known(); err != nil {
 		return p.out, err
 	}
 	linked, err := active(d.FS)
@@ -146,13 +148,30 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	}
 	err = errors.Join(err, p.retain(linked), p.tell(linked))
 	if p.unsaved && !d.Dry {
-		err = errors.Join(err, p.l.save(d.FS))
+		err = errors.Join(err, p.save())
 	}
 	p.summarise(linked)
 	if d.Boot && err != nil && (linked != "" || p.now.Sub(d.began) >= patience) {
 		err = duty.Lasting(err)
 	}
 	return p.out, err
+}
+
+// known is what is known of bundles.
+func (p *pass) known() (*ledger, error) {
+	if p.unkept != nil {
+		p.unsaved = true
+		return parse(p.unkept)
+	}
+	return load(p.FS)
+}
+
+func (p *pass) save() error {
+	err := p.l.save(p.FS)
+	if err == nil {
+		p.Duty.unkept, p.unsaved = nil, false
+	}
+	return err
 }
 
 func firstOf(a, b time.Time) time.Time {
@@ -183,8 +202,9 @@ func (p *pass) settle(linked bundle.Digest) (bundle.Digest, error) {
 		if p.l.Good == linked {
 			p.l.Good = ""
 		}
-		p.l.Watch, p.l.Now = nil, begun{p.l.Good, p.now.Round(0), "the files of " + linked.Short() + " were gone"}
-		if err := p.l.save(p.FS); err != nil {
+		p.l.Watch = nil
+		p.l.begin(linked, begun{p.l.Good, p.now.Round(0), "the files of " + linked.Short() + " were gone"})
+		if err := p.save(); err != nil {
 			return linked, err
 		}
 		return p.back(linked)
@@ -192,8 +212,11 @@ func (p *pass) settle(linked bundle.Digest) (bundle.Digest, error) {
 	why, changed := p.gate()
 	if why != "" {
 		p.l.condemn(linked, why, p.now)
-		// Also on a disk that is full: better back without a mark than not back.
-		err := p.l.save(p.FS)
+		// Also on a disk that is full: the mark is kept in memory until there is room.
+		err := p.save()
+		if err != nil {
+			p.Duty.unkept, _ = json.Marshal(p.l)
+		}
 		now, turnErr := p.back(linked)
 		return now, errors.Join(err, turnErr)
 	}
@@ -295,18 +318,17 @@ func (p *pass) put(a place, linked bundle.Digest) (bundle.Digest, error) {
 			return linked, p.refuse(err)
 		}
 	}
-	p.activate()
-	if err := p.l.save(p.FS); err != nil {
+	p.activate(linked)
+	if err := p.save(); err != nil {
 		return linked, err
 	}
-	p.unsaved = false
 	return p.turn(linked, w.digest)
 }
 
 // activate writes into the ledger what is about to come into effect.
-func (p *pass) activate() {
+func (p *pass) activate(linked bundle.Digest) {
 	w, at := p.wanted, p.now.Round(0)
-	p.l.Now = begun{w.digest, at, w.why}
+	p.l.begin(linked, begun{w.digest, at, w.why})
 	p.l.Refused = nil
 	p.Duty.blocked = blocked{}
 	if w.digest == "" {
@@ -321,7 +343,7 @@ func (p *pass) activate() {
 	case limit == 0:
 		p.l.Good, p.l.Watch = w.digest, nil
 	default:
-		next := &watch{Digest: w.digest, Since: at, Left: limit, Attempt: w.attempt}
+		next := &watch{Digest: w.digest, Since: at, Left: limit, Attempt: w.attempt, Pin: w.pin}
 		p.begin(next)
 		p.l.Watch = next
 	}
@@ -363,8 +385,8 @@ func (p *pass) refuse(err error) error {
 	return err
 }
 
-// retain removes what is neither in effect nor good nor pinned nor among the
-// newest.
+// retain removes what is neither in effect nor wanted nor good nor pinned nor
+// among the newest.
 func (p *pass) retain(linked bundle.Digest) error {
 	if p.Dry || !p.due && !p.out.Changed {
 		return nil
@@ -378,8 +400,8 @@ func (p *pass) retain(linked bundle.Digest) error {
 	}
 	pin, _ := p.Pin.Get()
 	keep := []bundle.Digest{linked, p.l.Good, bundle.Digest(pin.Digest)}
-	if p.l.Refused != nil && p.wanted.digest == p.l.Refused.Digest {
-		keep = append(keep, p.l.Refused.Digest)
+	if !p.wanted.keep {
+		keep = append(keep, p.wanted.digest)
 	}
 	had := slices.DeleteFunc(slices.Clone(p.l.Had), func(d bundle.Digest) bool { return !slices.Contains(have, d) })
 	kept := func(d bundle.Digest) bool { return slices.Contains(keep, d) }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -29,6 +30,7 @@ type power struct {
 	store *bundle.Store
 	left  int // steps; negative: it is never cut
 	steps int
+	full  bool // the disk: nothing is written, and links and removals work
 }
 
 var errCut = errors.New("the power is cut")
@@ -45,6 +47,9 @@ func (p *power) step() error {
 func (p *power) WriteFile(name string, data []byte, how fsx.How) (bool, error) {
 	if err := p.step(); err != nil {
 		return false, err
+	}
+	if p.full {
+		return false, syscall.ENOSPC
 	}
 	return p.FS.WriteFile(name, data, how)
 }

@@ -1,12 +1,14 @@
 package bundle
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/duty"
+	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
 // stands sets how one duty stands, as the engine would.
@@ -161,5 +163,114 @@ func TestAFailureIsCountedWithoutABreak(t *testing.T) {
 		b.stands("files", duty.Failing)
 		_ = b.passes(d, time.Second)
 		b.wants(d, b.doc.Stable.Digest, bundle.Trying)
+	})
+}
+
+// TestADiskThatABundleFills: what was bad stays bad, though it cannot be written
+// down before the disk has room again.
+func TestADiskThatABundleFills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		good := b.publish(tree("one", 1))
+		d, power := b.start(-1)
+		_ = b.passes(d, 11*time.Minute)
+		bad := b.publish(tree("two", 1))
+		_ = b.passes(d, 6*time.Minute)
+		b.wants(d, bad, bundle.Trying)
+		power.full = true
+		b.stands("files", duty.Failing)
+		_ = b.passes(d, time.Minute)
+		if got := b.inEffect(); got != good {
+			t.Fatalf("in effect is %s", got.Short())
+		}
+		power.full = false // what the bundle has made is gone
+		b.stands("files", duty.OK)
+		_ = b.passes(d, time.Hour)
+		b.wants(d, good, bundle.Well)
+		next, _ := b.start(-1)
+		_ = b.passes(next, time.Hour)
+		b.wants(next, good, bundle.Well)
+	})
+}
+
+// TestWhatIsInEffectIsToldAfterAPowerCut that came after the ledger was written
+// and before the link was switched, while S3 does not answer.
+func TestWhatIsInEffectIsToldAfterAPowerCut(t *testing.T) {
+	for cut := range 12 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			one := b.publish(tree("one", 1))
+			d, _ := b.start(-1)
+			_ = b.passes(d, 11*time.Minute)
+			b.publish(tree("two", 1))
+			second, _ := b.start(cut)
+			_ = b.passes(second, time.Second)
+			clear(b.s3)
+			for name, d := range map[string]*Duty{"the next process": nil, "after its pass": d} {
+				if d != nil {
+					d, _ = b.start(-1)
+					_ = b.passes(d, time.Second)
+				}
+				if told, err := Describe(b.disk); err != nil || told.Since.IsZero() || told.Why == "" {
+					t.Errorf("cut after %d steps, %s: %+v, %v (one is %s)", cut, name, told, err, one.Short())
+				}
+			}
+		})
+	}
+}
+
+func TestAClockThatIsSetBackKeepsTheNextLook(t *testing.T) {
+	b := newBench(t)
+	b.publish(tree("one", 1))
+	d, _ := b.start(-1)
+	if _, err := d.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Only a time with a reading of the monotonic clock does not move when the
+	// other clock is set.
+	if d.next == d.next.Round(0) {
+		t.Errorf("the next look is at %v by the clock on the wall alone", d.next)
+	}
+	if left := time.Until(d.next); left <= 0 || left > 30*time.Minute {
+		t.Errorf("the next look is in %v", left)
+	}
+}
+
+// TestAPinCountsWhateverTheClock: the bundle was bad while the clock was ahead.
+func TestAPinCountsWhateverTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.publish(tree("one", 1))
+		d, _ := b.start(-1)
+		_ = b.passes(d, 11*time.Minute)
+		bad := b.publish(tree("two", 1))
+		_ = b.passes(d, 6*time.Minute)
+		b.stands("files", duty.Failing)
+		_ = b.passes(d, time.Minute)
+		b.stands("files", duty.OK)
+		d.Pin = known(facts.BundlePin{Digest: string(bad), At: time.Now().Add(-24 * time.Hour)})
+		_ = b.passes(d, time.Minute)
+		b.wants(d, bad, bundle.Trying)
+		b.stands("files", duty.Failing)
+		_ = b.passes(d, time.Minute)
+		b.stands("files", duty.OK)
+		_ = b.passes(d, time.Hour)
+		if b.inEffect() == bad {
+			t.Error("a pin that is there already brought a bad bundle back")
+		}
+	})
+}
+
+// TestABundleThatWaitsIsNotFetchedAgain: what it asks for cannot be had.
+func TestABundleThatWaitsIsNotFetchedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.publish(tree("one", 1))
+		d, _ := b.start(-1)
+		d.Check = func(context.Context, bundle.Digest) error { return facts.ErrUnavailable }
+		_ = b.passes(d, time.Minute)
+		if have, err := d.Store.List(); err != nil || len(have) != 1 {
+			t.Errorf("on disk: %v, %v", have, err)
+		}
 	})
 }

@@ -25,6 +25,7 @@ const Ledger = "/var/lib/ecsnode/bundle.json"
 type ledger struct {
 	Seen    map[string]uint64      `json:"seen,omitempty"` // highest serial taken, by channel
 	Now     begun                  `json:"now,omitzero"`
+	Was     begun                  `json:"was,omitzero"`   // before Now, which the link may not have come to
 	Good    bundle.Digest          `json:"good,omitempty"` // that was watched to its end; "": the baked configuration
 	Watch   *watch                 `json:"watch,omitempty"`
 	Bad     map[bundle.Digest]mark `json:"bad,omitempty"`
@@ -47,6 +48,7 @@ type watch struct {
 	Since   time.Time     `json:"since"`
 	Left    time.Duration `json:"left_ns"` // that must pass with all well
 	Attempt int           `json:"attempt,omitempty"`
+	Pin     time.Time     `json:"pin,omitzero"` // of the pin that brought it
 	// How the duties stood when it came into effect; of the others nobody knows.
 	Well     []string `json:"well"`
 	Presumed []string `json:"presumed_well,omitempty"` // under the image alone: see Duty.Vital
@@ -56,6 +58,7 @@ type watch struct {
 // mark says that a bundle was bad for this node.
 type mark struct {
 	Attempt int       `json:"attempt,omitempty"`
+	Pin     time.Time `json:"pin,omitzero"` // it was bad under: another one tries it again
 	Why     string    `json:"why"`
 	At      time.Time `json:"at"`
 }
@@ -73,15 +76,24 @@ type told struct {
 }
 
 func load(files fsx.FS) (*ledger, error) {
-	l := &ledger{}
 	data, err := files.ReadFile(Ledger)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	} else if err == nil {
-		err = json.Unmarshal(data, l)
+		data, err = []byte("{}"), nil
+	}
+	var l *ledger
+	if err == nil {
+		l, err = parse(data)
 	}
 	if err != nil { // an empty one in its place would take old channels and bad bundles
 		return nil, fmt.Errorf("cannot read what is known of bundles from %s, nothing is put into effect before it can be: %w", Ledger, err)
+	}
+	return l, nil
+}
+
+func parse(data []byte) (*ledger, error) {
+	l := &ledger{}
+	if err := json.Unmarshal(data, l); err != nil {
+		return nil, err
 	}
 	if l.Seen == nil {
 		l.Seen = map[string]uint64{}
@@ -130,16 +142,24 @@ func turn(files fsx.FS, to bundle.Digest) error {
 
 // condemn notes that a bundle was bad and which takes its place.
 func (l *ledger) condemn(d bundle.Digest, why string, now time.Time) {
-	attempt := 0
+	m := mark{Why: why, At: now.Round(0)}
 	if l.Watch != nil && l.Watch.Digest == d {
-		attempt = l.Watch.Attempt
+		m.Attempt, m.Pin = l.Watch.Attempt, l.Watch.Pin
 	}
-	l.Bad[d] = mark{attempt, why, now.Round(0)}
+	l.Bad[d] = m
 	if l.Good == d {
 		l.Good = ""
 	}
 	l.Watch = nil
-	l.Now = begun{l.Good, now.Round(0), fmt.Sprintf("the node went back from %s: %s", d.Short(), why)}
+	l.begin(d, begun{l.Good, now.Round(0), fmt.Sprintf("the node went back from %s: %s", d.Short(), why)})
+}
+
+// begin notes what is about to come into effect after what is linked.
+func (l *ledger) begin(linked bundle.Digest, b begun) {
+	if l.Now.Digest == linked {
+		l.Was = l.Now
+	}
+	l.Now = b
 }
 
 // bad lists what was bad and what is refused, latest first.
@@ -166,8 +186,10 @@ func Describe(files fsx.FS) (facts.Bundle, error) {
 
 func (l *ledger) describe(linked bundle.Digest, now time.Time) facts.Bundle {
 	b := facts.Bundle{Digest: string(linked), Good: string(l.Good), Bad: l.bad()}
-	if l.Now.Digest == linked {
-		b.Since, b.Why = l.Now.Since, l.Now.Why
+	for _, is := range []begun{l.Was, l.Now} {
+		if is.Digest == linked {
+			b.Since, b.Why = is.Since, is.Why
+		}
 	}
 	if l.Watch != nil && l.Watch.Digest == linked {
 		const step = 10 * time.Second // so that it does not change with every pass

@@ -85,7 +85,9 @@ func (p *pass) look(a place) error {
 	o := a.source.Object(a.region, bundle.ChannelKey(a.name))
 	content, changed, err := p.Objects.GetIfChanged(p.ctx, o, p.seen.etag, bundle.MaxChannel)
 	p.Duty.answered, p.Duty.looked, p.Duty.failed = asked, p.now, err
-	p.Duty.next = p.schedule(p.now)
+	// With the reading of the clock that nobody sets: a clock that was years ahead
+	// at the boot must not keep the node from looking for as long.
+	p.Duty.next = p.now.Add(p.schedule(p.now).Sub(p.now))
 	p.due = true
 	if errors.Is(err, facts.ErrUnavailable) {
 		p.soon()
@@ -138,6 +140,7 @@ type wanted struct {
 	slot    *bundle.Slot  // where to get it; nil: it is there
 	why     string
 	attempt int
+	pin     time.Time // of the operator's, that brings it
 }
 
 // choose decides, from the channel as it was last read and the operator's pin.
@@ -187,6 +190,7 @@ func (p *pass) decide(c *bundle.Channel, linked bundle.Digest) bundle.Decision {
 	}
 	d := c.Choose(n, p.now)
 	expired := !c.Expires.IsZero() && !p.now.Before(c.Expires) && c.Serial >= n.Seen
+	p.again(expired, clockPace)
 	if !expired || linked != "" || n.Seen != 0 || p.settings.Expired != RunStable {
 		return d
 	}
@@ -201,12 +205,16 @@ func (p *pass) decide(c *bundle.Channel, linked bundle.Digest) bundle.Decision {
 	return d
 }
 
+// clockPace is how often it is looked at the clock under a document that has
+// expired by it: that of a node that has just been launched may be wrong.
+const clockPace = time.Minute
+
 // pinned is the operator's choice. One that was bad before is tried again.
 func (p *pass) pinned(d bundle.Digest, at time.Time) wanted {
-	if m, bad := p.l.Bad[d]; bad && !at.After(m.At) {
+	if m, bad := p.l.Bad[d]; bad && m.Pin.Equal(at) {
 		return wanted{keep: true, why: "the pinned bundle " + d.Short() + " was bad for this node"}
 	}
-	w := wanted{digest: d, why: "pinned by the operator"}
+	w := wanted{digest: d, why: "pinned by the operator", pin: at}
 	if c := p.seen.channel; c != nil {
 		for _, s := range slots(c) {
 			if s.Digest == d {
