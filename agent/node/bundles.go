@@ -269,9 +269,21 @@ func (n *Node) rehearseBundle(ctx context.Context, d bundle.Digest) (*effective,
 // startsLock keeps those that count starts from one another.
 const startsLock = status.Dir + "/starts.lock"
 
-// countStart counts a start of ecsnode under a bundle that is being watched, and
-// goes back from one under which ecsnode does not run. ended takes it back.
-func (n *Node) countStart(ctx context.Context) (ended func()) {
+// counted runs a command of ecsnode's that makes passes. Its start counts against a
+// bundle that is being watched unless it ends in order: not by a panic, and for the
+// daemon not before it is told to.
+func (n *Node) counted(ctx context.Context, as string, do func(context.Context) error) error {
+	ended := n.countStart(ctx, as)
+	err := do(ctx)
+	if as != "run" || err == nil || ctx.Err() != nil {
+		ended()
+	}
+	return err
+}
+
+// countStart counts a start, and goes back from a bundle under which ecsnode does
+// not run. ended takes it back.
+func (n *Node) countStart(ctx context.Context, as string) (ended func()) {
 	counting := func(do func() error) {
 		unlock, err := n.disk.Lock(ctx, startsLock, "ecsnode")
 		if err == nil {
@@ -289,7 +301,7 @@ func (n *Node) countStart(ctx context.Context) (ended func()) {
 			defer unlock()
 			alone = true
 		}
-		went, back, err := bundles.Start(n.disk, alone)
+		went, back, err := bundles.Start(n.disk, as, alone)
 		if end = back; went != "" {
 			n.opts.Log.Error("bundle left", "what", went)
 		}

@@ -26,7 +26,10 @@ func (n *Node) Early(ctx context.Context) error {
 	if err := n.prepare(); err != nil {
 		return err
 	}
-	defer n.countStart(ctx)()
+	return n.counted(ctx, "early", n.early)
+}
+
+func (n *Node) early(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(n.load(n.disk).Boot.EarlyBudget))
 	defer cancel()
 	unlock, err := n.disk.Lock(ctx, passLock, "ecsnode early")

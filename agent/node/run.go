@@ -85,7 +85,10 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	defer n.countStart(ctx)()
+	return n.counted(ctx, "run", n.serve)
+}
+
+func (n *Node) serve(ctx context.Context) error {
 	s := n.newShift(serving, n.disk, n.outside(), status.Path, "run")
 	var looks, changes []duty.Entry
 	for _, en := range s.table {
@@ -128,7 +131,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.notify.Ready(statusLine(s.board.Document())); err != nil {
 		n.opts.Log.Warn("service manager not told", "err", err)
 	}
-	err = work.Wait()
+	err := work.Wait()
 	doc := s.board.Document()
 	doc.StoppedAt = time.Now()
 	return errors.Join(err, status.Write(n.disk, status.Path, doc))
@@ -266,7 +269,10 @@ func (n *Node) Boot(ctx context.Context) error {
 	if err := n.prepare(); err != nil {
 		return err
 	}
-	defer n.countStart(ctx)()
+	return n.counted(ctx, "boot", n.bootInTurn)
+}
+
+func (n *Node) bootInTurn(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(n.load(n.disk).Boot.Budget))
 	defer cancel()
 	for {

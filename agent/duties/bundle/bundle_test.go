@@ -407,7 +407,7 @@ func TestABundleUnderWhichNothingRunsIsLeftAtTheFourthStart(t *testing.T) {
 		_ = b.passes(d, 11*time.Minute)
 		start := func(alone bool) (string, func() error) {
 			t.Helper()
-			went, end, err := Start(b.disk, alone)
+			went, end, err := Start(b.disk, "run", alone)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -446,6 +446,35 @@ func TestABundleUnderWhichNothingRunsIsLeftAtTheFourthStart(t *testing.T) {
 		_ = b.passes(next, time.Hour)
 		if b.inEffect() != good {
 			t.Error("the bad bundle came back")
+		}
+	})
+}
+
+// TestAPowerCutIsNoCrashLoop: it ends the boot and the daemon at once, and takes
+// three to look like one.
+func TestAPowerCutIsNoCrashLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		d := b.publish(tree("one", 1))
+		first, _ := b.start(-1)
+		_ = b.passes(first, time.Second)
+		for boot := range maxStarts + 1 {
+			_, end, err := Start(b.disk, "early", true)
+			if err == nil {
+				err = end()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, as := range []string{"run", "boot"} {
+				went, _, err := Start(b.disk, as, true) // and is cut off
+				if err != nil {
+					t.Fatal(err)
+				}
+				if left := went != ""; left != (boot == maxStarts && as == "run") || left != (b.inEffect() != d) && as == "run" {
+					t.Fatalf("boot %d, %s: %q", boot+1, as, went)
+				}
+			}
 		}
 	})
 }

@@ -19,19 +19,19 @@ const Starts = "/var/lib/ecsnode/bundle-starts.json"
 const maxStarts = 3
 
 type starts struct {
-	Of    string `json:"of"` // the watch
-	Count int    `json:"count"`
+	Of    string         `json:"of"`    // the watch
+	Count map[string]int `json:"count"` // by command: a power cut ends more than one
 }
 
 func (w *watch) key() string { return string(w.Digest) + " " + w.Since.UTC().Format(time.RFC3339Nano) }
 
-// Start counts a start, before anything is read that the bundle has set. After
-// too many it goes back to the last good bundle first, and says so; unless others
+// Start counts a start as one of the commands that make passes, before anything is
+// read that the bundle has set. After too many it goes back to the last good bundle first, and says so; unless others
 // make passes meanwhile, whose matter that is. Only one process at a time may be
 // in Start or its end.
 //
 // What it returns takes the count back, for an end in order.
-func Start(files fsx.FS, alone bool) (wentBack string, end func() error, err error) {
+func Start(files fsx.FS, as string, alone bool) (wentBack string, end func() error, err error) {
 	end = func() error { return nil }
 	l, err := load(files)
 	if err != nil {
@@ -42,26 +42,26 @@ func Start(files fsx.FS, alone bool) (wentBack string, end func() error, err err
 		return "", end, err
 	}
 	s, err := readStarts(files)
-	if err != nil || s.Of != l.Watch.key() {
-		s = starts{Of: l.Watch.key()}
+	if err != nil || s.Of != l.Watch.key() || s.Count == nil {
+		s = starts{l.Watch.key(), map[string]int{}}
 	}
-	if s.Count < maxStarts || !alone {
-		s.Count++
-		return "", func() error { return ended(files, s.Of) }, s.write(files)
+	if s.Count[as] < maxStarts || !alone {
+		s.Count[as]++
+		return "", func() error { return ended(files, s.Of, as) }, s.write(files)
 	}
-	why := fmt.Sprintf("ecsnode was started %d times under it and did not run", s.Count)
+	why := fmt.Sprintf("ecsnode was started %d times under it and did not run", s.Count[as])
 	l.condemn(linked, why, time.Now())
 	err = l.save(files)
 	wentBack = fmt.Sprintf("went back from bundle %s to %s: %s", name(linked), name(l.Good), why)
 	return wentBack, end, errors.Join(err, turn(files, l.Good))
 }
 
-func ended(files fsx.FS, of string) error {
+func ended(files fsx.FS, of, as string) error {
 	s, err := readStarts(files)
-	if err != nil || s.Of != of || s.Count == 0 {
+	if err != nil || s.Of != of || s.Count[as] == 0 {
 		return err
 	}
-	s.Count--
+	s.Count[as]--
 	return s.write(files)
 }
 
