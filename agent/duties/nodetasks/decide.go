@@ -348,7 +348,7 @@ func (v view) running(r record, s step, t task) (record, step) {
 	}
 	if why := r.Bad[wanted]; why != "" {
 		s.status.Rolled = why
-		s.err = duty.Lasting(fmt.Errorf("%s runs instead of %s: %s", r.Running.Spec.Definition, v.want.Definition, why))
+		s.err = duty.Lasting(blame(why, fmt.Errorf("%s runs instead of %s: %s", r.Running.Spec.Definition, v.want.Definition, why)))
 		return r, s
 	}
 	if r.Change.Hash != wanted {

@@ -39,7 +39,7 @@ func (v view) gone(r record, s step) (record, step) {
 		case r.Tries > 0:
 			s.err, s.status.Why = errors.New(r.Refusal), r.Refusal
 		case r.Ends > 1:
-			s.err = fmt.Errorf("it ended %d times in a row, the last time because %s", r.Ends, r.LastEnd)
+			s.err = blame(r.LastEnd, fmt.Errorf("it ended %d times in a row, the last time because %s", r.Ends, r.LastEnd))
 		}
 		return r, s
 	}
