@@ -22,3 +22,10 @@ var (
 	// does not help until somebody changes something.
 	ErrRefused = errors.New("refused")
 )
+
+// Unanswered makes err one of ErrUnavailable, in its own words.
+func Unanswered(err error) error { return unanswered{err} }
+
+type unanswered struct{ error }
+
+func (unanswered) Unwrap() error { return ErrUnavailable }

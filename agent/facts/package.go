@@ -43,6 +43,8 @@ type PackageState struct {
 	// Failed is why it is not there and does not come now; empty: it is being
 	// waited for.
 	Failed string
+	// Outside: for all that is known, somebody else's repository is to blame.
+	Outside bool
 }
 
 // Equal reports whether p and o say the same.

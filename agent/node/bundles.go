@@ -77,10 +77,12 @@ func (n *Node) bundleSettings() cell.Reader[bundles.Settings] {
 
 // blamed are the duties for whose failure a bundle can be to blame, and whether
 // all that they ask is on the node itself: then nothing is an outage of others.
-// What renders may ask for parameters.
+// What renders may ask for parameters, what runs may wait for what somebody's
+// repository has. A scheduled command that fails is none: what it is about may be
+// anywhere, and its own duty is well.
 var blamed = map[string]bool{
 	configName: true, "volumes": true, "dockerhold": true, "daemonjson": false, "ecsconfig": false, "nodeconfig": false,
-	"files": false, "services": true, "units": true, "guard": true, "nodetasks": false,
+	"files": false, "services": false, "units": true, "guard": true, "nodetasks": false, "packages": false, "schedules": false,
 }
 
 // vital are those without which a node runs no task: an image is none if they do

@@ -157,7 +157,11 @@ func (p *pass) packages(name string) error {
 	for _, of := range p.config.Items[name].Packages() {
 		switch state := all[of]; {
 		case state.Failed != "":
-			return fmt.Errorf("cannot make %s: it comes after package %s, which is not there: %s", name, of, state.Failed)
+			err := fmt.Errorf("cannot make %s: it comes after package %s, which is not there: %s", name, of, state.Failed)
+			if state.Outside {
+				err = facts.Unanswered(err)
+			}
+			return err
 		case !state.Installed:
 			return duty.WaitingFor("%s: it comes after package %s, which is not there yet", name, of)
 		}

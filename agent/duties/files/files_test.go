@@ -794,16 +794,18 @@ func TestAnItemComesAfterAPackage(t *testing.T) {
 			states facts.Packages
 			waits  bool
 			says   string
+			is     error
 		}{
-			{"nobody has looked", nil, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet"},
-			{"it is pending", facts.Packages{"rsyslog": {}}, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet"},
-			{"it cannot be had", facts.Packages{"rsyslog": {Failed: "dnf: no match"}}, false, "cannot make /etc/app/own.conf: it comes after package rsyslog, which is not there: dnf: no match"},
+			{"nobody has looked", nil, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet", nil},
+			{"it is pending", facts.Packages{"rsyslog": {}}, true, "/etc/app/own.conf: it comes after package rsyslog, which is not there yet", nil},
+			{"it cannot be had", facts.Packages{"rsyslog": {Failed: "dnf: no match"}}, false, "cannot make /etc/app/own.conf: it comes after package rsyslog, which is not there: dnf: no match", nil},
+			{"nobody answers for it", facts.Packages{"rsyslog": {Failed: "dnf: no answer", Outside: true}}, false, "which is not there: dnf: no answer", facts.ErrUnavailable},
 		} {
 			if c.states != nil {
 				r.rpms.Set(c.states)
 			}
 			err := r.pass()
-			if err == nil || !strings.Contains(err.Error(), c.says) || errors.Is(err, duty.ErrNotReady) != c.waits {
+			if err == nil || !strings.Contains(err.Error(), c.says) || errors.Is(err, duty.ErrNotReady) != c.waits || errors.Is(err, facts.ErrUnavailable) != (c.is != nil) {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			if _, err := os.Stat(filepath.Join(r.root, "/etc/app/own.conf")); err == nil {

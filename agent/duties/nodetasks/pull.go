@@ -31,12 +31,7 @@ func outage(reason string) bool {
 // blame marks an error as one of the outside if the reason is an outage.
 func blame(reason string, err error) error {
 	if outage(reason) {
-		return unanswered{err}
+		return facts.Unanswered(err)
 	}
 	return err
 }
-
-// unanswered is a facts.ErrUnavailable in words of its own.
-type unanswered struct{ error }
-
-func (unanswered) Unwrap() error { return facts.ErrUnavailable }

@@ -85,7 +85,7 @@ func (i installed) inputs() facts.Inputs {
 }
 
 // states is how the packages stand that should be there.
-func (i installed) states(cfg Config, failed map[string]string) facts.Packages {
+func (i installed) states(cfg Config, failed map[string]string, outside map[string]bool) facts.Packages {
 	all := facts.Packages{}
 	for _, name := range cfg.names() {
 		if cfg.Ensure[name] == Absent {
@@ -93,7 +93,7 @@ func (i installed) states(cfg Config, failed map[string]string) facts.Packages {
 		}
 		state := facts.PackageState{Installed: len(i[name]) > 0}
 		if !state.Installed {
-			state.Failed = failed[name]
+			state.Failed, state.Outside = failed[name], outside[name]
 		}
 		all[name] = state
 	}

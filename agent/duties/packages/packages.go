@@ -96,7 +96,7 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		d.States.Set(facts.Packages{})
 		return duty.Outcome{Summary: "no package is listed under packages.ensure"}, nil
 	}
-	p := &pass{Duty: d, ctx: ctx, cfg: cfg, made: made, failed: map[string]string{}}
+	p := &pass{Duty: d, ctx: ctx, cfg: cfg, made: made, failed: map[string]string{}, outside: map[string]bool{}}
 	if p.now, err = d.installed(ctx, cfg, made); err != nil {
 		return duty.Outcome{}, err
 	}
@@ -107,21 +107,22 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 		return duty.Outcome{}, err
 	}
 	err = p.make()
-	d.States.Set(p.now.states(cfg, p.failed))
+	d.States.Set(p.now.states(cfg, p.failed, p.outside))
 	return p.out, err
 }
 
 // pass is one pass.
 type pass struct {
 	*Duty
-	ctx    context.Context
-	cfg    Config
-	now    installed
-	made   []string
-	record record
-	job    facts.Job
-	failed map[string]string // why a package is not as it should be
-	out    duty.Outcome
+	ctx     context.Context
+	cfg     Config
+	now     installed
+	made    []string
+	record  record
+	job     facts.Job
+	failed  map[string]string // why a package is not as it should be
+	outside map[string]bool   // and a repository may be to blame
+	out     duty.Outcome
 
 	unsafe   string   // why Docker must not be restarted by a scriptlet now
 	excluded []string // is therefore left out of a transaction
@@ -134,7 +135,7 @@ func (p *pass) make() error {
 		p.out.Again = lookAgain
 		for name := range p.cfg.Ensure { // until that has ended
 			f, _ := p.record.failure(name, p.cfg, p.now)
-			p.failed[name] = f.Why
+			p.failed[name], p.outside[name] = f.Why, f.Outside
 		}
 		return duty.WaitingFor("dnf, at work since %s", p.job.Started.UTC().Format("15:04:05Z"))
 	}
@@ -251,13 +252,17 @@ func (p *pass) report(err error) error {
 	for _, name := range p.cfg.names() {
 		f, is := p.record.failure(name, p.cfg, p.now)
 		if is {
-			p.failed[name] = f.Why
+			p.failed[name], p.outside[name] = f.Why, f.Outside
 			if left := time.Until(f.At.Add(tryAgain)); left > 0 && (p.out.Again == 0 || left < p.out.Again) {
 				p.out.Again = left
 			}
 		}
 		if why := p.failed[name]; why != "" {
-			errs = append(errs, duty.Lasting(errors.New(why)))
+			err := errors.New(why)
+			if p.outside[name] {
+				err = facts.Unanswered(err)
+			}
+			errs = append(errs, duty.Lasting(err))
 		}
 	}
 	return errors.Join(errs...)

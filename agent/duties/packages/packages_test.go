@@ -427,3 +427,37 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoseFaultItIs: a repository that gives nothing is the outside's, and a
+// package that no repository has is whose who asked for it.
+func TestWhoseFaultItIs(t *testing.T) {
+	for name, c := range map[string]struct {
+		ensure  map[string]packages.Wanted
+		broken  string
+		exit    int
+		outside bool
+	}{
+		"a repository that refuses":    {latest, "Error: Failed to download metadata for repo 'amazonlinux'", 1, true},
+		"another dnf at work":          {latest, "Failed to obtain the transaction lock", 200, true},
+		"a package that is nowhere":    {map[string]packages.Wanted{"nosuch": packages.Present}, "", 0, false},
+		"a version that is nowhere":    {map[string]packages.Wanted{"ecs-init": "1.9-1"}, "", 0, false},
+		"what would be a downgrade":    {map[string]packages.Wanted{"ecs-init": "0.9-1"}, "", 0, false},
+		"one that is nowhere, offline": {map[string]packages.Wanted{"nosuch": packages.Present}, "Curl error (6): Couldn't resolve host name", 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inMachine(t, c.ensure, func(t *testing.T, m *machine) {
+				m.broken, m.exit, m.available["ecs-init"] = c.broken, c.exit, "1.1-1"
+				for range 2 {
+					_, err := m.finish()
+					if err == nil || errors.Is(err, facts.ErrUnavailable) != c.outside {
+						t.Errorf("outside %v, want %v: %v", !c.outside, c.outside, err)
+					}
+				}
+				states, _ := m.states.Get()
+				if s, is := states["nosuch"]; is && s.Outside != c.outside {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}

@@ -60,10 +60,12 @@ const (
 // failure is why dnf could do nothing about a package that was in one version,
 // "" for none, and wanted in another.
 type failure struct {
-	Wanted Wanted    `json:"wanted"`
-	Had    string    `json:"had,omitempty"`
-	Why    string    `json:"why"`
-	At     time.Time `json:"at"`
+	Wanted Wanted `json:"wanted"`
+	Had    string `json:"had,omitempty"`
+	Why    string `json:"why"`
+	// Outside: dnf has not said that it is because of the package.
+	Outside bool      `json:"outside,omitempty"`
+	At      time.Time `json:"at"`
 }
 
 // failure returns why dnf could do nothing about a package, if it still stands

@@ -131,8 +131,13 @@ func (p *pass) judge() error {
 		err = fmt.Errorf("cannot mend %s, installed in two versions: dnf: %s", strings.Join(twice, ", "), why(p.job))
 	case !good && !changed && (tx.What == installs || p.job.ExitStatus == exitLocked):
 		err = fmt.Errorf("cannot %s %s: dnf: %s", tx.What, strings.Join(names, ", "), why(p.job))
+		// A repository, or another dnf, unless dnf says otherwise.
+		outside := !slices.ContainsFunc(names, func(name string) bool { return said(p.job.Output, name, tx.Items[name].Spec, p.now[name]) != "" })
 		for _, name := range names {
-			p.failed[name] = err.Error()
+			p.failed[name], p.outside[name] = err.Error(), outside
+		}
+		if outside {
+			err = facts.Unanswered(err)
 		}
 	default:
 		if !good && changed {
@@ -162,11 +167,11 @@ func (p *pass) outcomes(tx transaction, names []string) {
 		if tx.What == installs && tx.Before[name] != p.now.versions()[name] {
 			made = append(made, name)
 		}
-		if why := p.amiss(tx, name); why != "" {
+		if why, outside := p.amiss(tx, name); why != "" {
 			if p.record.Failed == nil {
 				p.record.Failed = map[string]failure{}
 			}
-			p.record.Failed[name] = failure{p.cfg.Ensure[name], p.now.versions()[name], why, time.Now().UTC()}
+			p.record.Failed[name] = failure{p.cfg.Ensure[name], p.now.versions()[name], why, outside, time.Now().UTC()}
 		}
 	}
 	if err := keepMade(p.FS, p.made, made, p.now); err != nil {
@@ -174,25 +179,27 @@ func (p *pass) outcomes(tx transaction, names []string) {
 	}
 }
 
-// amiss says why a package is not as it should be after a transaction, or "".
-func (p *pass) amiss(tx transaction, name string) string {
+// amiss says why a package is not as it should be after a transaction, or "", and
+// whether somebody's repository may be to blame: dnf has not said otherwise, or
+// there is just nothing newer to be had.
+func (p *pass) amiss(tx transaction, name string) (reason string, outside bool) {
 	want, have := p.cfg.Ensure[name], p.now[name]
 	heard := said(p.job.Output, name, tx.Items[name].Spec, have)
 	switch {
 	case want != tx.Items[name].Wanted: // it is another question now
 	case want == Absent && len(have) > 0:
-		return fmt.Sprintf("cannot remove %s: dnf: %s", name, why(p.job))
+		return fmt.Sprintf("cannot remove %s: dnf: %s", name, why(p.job)), false
 	case want == Absent:
 	case len(have) == 0 && heard == "":
-		return fmt.Sprintf("cannot install %s: dnf has left it out: %s", name, why(p.job))
+		return fmt.Sprintf("cannot install %s: dnf has left it out: %s", name, why(p.job)), true
 	case len(have) == 0:
-		return fmt.Sprintf("cannot install %s: dnf: %s (in the repositories %s)", name, heard, ofRelease(p.cfg))
+		return fmt.Sprintf("cannot install %s: dnf: %s (in the repositories %s)", name, heard, ofRelease(p.cfg)), false
 	case want.exact() && !same(have[0], want) && heard == "":
-		return fmt.Sprintf("%s stays at %s: version %s is not in the repositories %s", name, have[0].Version, want, ofRelease(p.cfg))
+		return fmt.Sprintf("%s stays at %s: version %s is not in the repositories %s", name, have[0].Version, want, ofRelease(p.cfg)), true
 	case want.exact() && !same(have[0], want), want == Latest && heard != "":
-		return fmt.Sprintf("%s stays at %s: dnf: %s (in the repositories %s)", name, have[0].Version, heard, ofRelease(p.cfg))
+		return fmt.Sprintf("%s stays at %s: dnf: %s (in the repositories %s)", name, have[0].Version, heard, ofRelease(p.cfg)), want == Latest
 	}
-	return ""
+	return "", false
 }
 
 // whyUnsafe says why Docker must not be restarted by a scriptlet now, or "".

@@ -182,7 +182,11 @@ func (d *Duty) unit(ctx context.Context, name string, want Unit) (changed bool, 
 		if pending := d.pending(); pending != "" && u.Load == "not-found" {
 			return changed, duty.WaitingFor("there is no unit %s yet: %s", name, pending)
 		}
-		return changed, duty.Lasting(fmt.Errorf("%w: there is no unit %s (%s): install what it belongs to", facts.ErrAbsent, name, u.Load))
+		err := fmt.Errorf("%w: there is no unit %s (%s): install what it belongs to", facts.ErrAbsent, name, u.Load)
+		if d.outage() {
+			err = facts.Unanswered(err)
+		}
+		return changed, duty.Lasting(err)
 	}
 	if want.Enabled != nil && !masked && enabled(u) != *want.Enabled && !static(u) {
 		if err := d.Manager.Enable(ctx, name, *want.Enabled); err != nil {
@@ -223,6 +227,18 @@ func (d *Duty) pending() string {
 		return ""
 	}
 	return strings.Join(names, ", ") + " is not installed yet"
+}
+
+// outage reports whether a package, which may bring the unit along, cannot be had
+// for somebody else's repository.
+func (d *Duty) outage() bool {
+	all, _ := d.Packages.Get()
+	for _, p := range all {
+		if !p.Installed && p.Outside {
+			return true
+		}
+	}
+	return false
 }
 
 // For systemd most units are up as soon as their process is there. Whether they

@@ -210,6 +210,10 @@ func TestAUnitThatAPackageMayBring(t *testing.T) {
 	if _, err := d.Reconcile(t.Context()); !errors.Is(err, facts.ErrAbsent) || errors.Is(err, duty.ErrNotReady) {
 		t.Error(err)
 	}
+	states.Set(facts.Packages{"rsyslog": {Failed: "no answer", Outside: true}})
+	if _, err := d.Reconcile(t.Context()); !errors.Is(err, facts.ErrUnavailable) {
+		t.Error(err)
+	}
 	states.Set(facts.Packages{"rsyslog": {Installed: true}})
 	s.units["rsyslog.service"] = facts.Unit{Load: "loaded", Active: "inactive"}
 	if _, err := d.Reconcile(t.Context()); err != nil || s.units["rsyslog.service"].Active != "active" {
