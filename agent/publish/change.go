@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/bundle"
@@ -50,6 +51,8 @@ func (p *Publisher) Push(ctx context.Context, push Push) (*bundle.Channel, error
 			return nil, ErrAll
 		case now.Stable.Digest == bundle.Sum(push.Archive):
 			return nil, fmt.Errorf("bundle %s is stable already", now.Stable.Digest.Short())
+		case now.Canary != nil && now.Canary.Digest == bundle.Sum(push.Archive) && now.Canary.Percent != percent && !push.Force:
+			return nil, fmt.Errorf("%d%% of the nodes try bundle %s already: promote it, or roll back", now.Canary.Percent, now.Canary.Digest.Short())
 		}
 		if slot, err = p.upload(ctx, push.Archive); err != nil {
 			return nil, err
@@ -185,8 +188,12 @@ func (p *Publisher) former(ctx context.Context, now *bundle.Channel, digest stri
 		if err != nil {
 			return bundle.Slot{}, err
 		}
-		for _, past := range history {
-			if past.Channel != nil && past.Channel.Stable.Digest != now.Stable.Digest {
+		history = slices.DeleteFunc(history, func(past Past) bool { return past.Serial > now.Serial }) // what somebody made up
+		for i, past := range history {
+			if want := now.Serial - uint64(i); past.Serial != want || past.Channel == nil {
+				return bundle.Slot{}, fmt.Errorf("what was stable before cannot be told: the document with serial %d is not in the history, or not trusted: name the bundle by its digest", want)
+			}
+			if past.Channel.Stable.Digest != now.Stable.Digest {
 				digest = string(past.Channel.Stable.Digest)
 				break
 			}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,6 +90,12 @@ func (p *Publisher) change(ctx context.Context, note Note, edit func(now *bundle
 		return nil, err
 	default:
 		last = now.Serial
+		if err := p.playedBack(ctx, last); err != nil {
+			return nil, err
+		}
+		if note.Expires == nil && !now.Expires.IsZero() && !time.Now().Before(now.Expires) {
+			return nil, fmt.Errorf("%w, at %s: look whether it is the latest, and say how long the next one counts: --expires", ErrExpired, now.Expires.Format(time.RFC3339))
+		}
 	}
 	var copied *bundle.Channel
 	if now.Channel != nil {
@@ -134,14 +141,53 @@ func (p *Publisher) replace(ctx context.Context, sealed []byte, only facts.Condi
 	return fmt.Errorf("cannot write %s: %w", o, ErrRace)
 }
 
+// ErrPlayedBack is a document of the past in the place of the current one. What it
+// says would be signed anew, and nodes that know better would not take it.
+var ErrPlayedBack = errors.New("somebody has put an old document in its place")
+
+// ErrExpired is a current document that counts no more: it may have been put back by
+// somebody who waited for the nodes to be given it anew.
+var ErrExpired = errors.New("the current document has expired")
+
+// playedBack is an error if the history has a later document than the current one.
+func (p *Publisher) playedBack(ctx context.Context, serial uint64) error {
+	latest, err := p.latest(ctx)
+	if err != nil || latest <= serial {
+		return err
+	}
+	return fmt.Errorf("cannot trust %s: %w: it has serial %d, and there is %s. Put the latest one back, from the history or the versions of the bucket",
+		p.object(bundle.ChannelKey(p.Channel)), ErrPlayedBack, serial, p.object(bundle.HistoryKey(p.Channel, latest)))
+}
+
 // lastSerial is the highest serial that a channel may have had that is gone, 0
 // without a history: the one that was current is not in it.
 func (p *Publisher) lastSerial(ctx context.Context) (uint64, error) {
-	serials, err := p.serials(ctx)
-	if err != nil || len(serials) == 0 {
+	latest, err := p.latest(ctx)
+	if err != nil || latest == 0 {
 		return 0, err
 	}
-	return serials[len(serials)-1] + 1, nil
+	return latest + 1, nil
+}
+
+// latest is the serial of the latest document of the history, 0 if there is none.
+// One that no trusted key has signed is none.
+func (p *Publisher) latest(ctx context.Context) (uint64, error) {
+	serials, err := p.serials(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for i, serial := range slices.Backward(serials) {
+		_, err := p.past(ctx, serial)
+		switch {
+		case err == nil:
+			return serial, nil
+		case errors.Is(err, facts.ErrUnavailable):
+			return 0, err
+		case len(serials)-i > maxHistory:
+			return 0, nil // nothing but noise
+		}
+	}
+	return 0, nil
 }
 
 func (p *Publisher) serials(ctx context.Context) (all []uint64, err error) {

@@ -182,7 +182,7 @@ takes --force. When two push at once, one of them is told so, and nothing is los
 	p.flags(cmd, true)
 	cmd.Flags().StringVar(&percent, "percent", strconv.Itoa(publish.DefaultPercent), "how many of the nodes try it; 100: it is stable at once")
 	cmd.Flags().StringVar(&minimum, "minimum-agent", "", "oldest ecsnode that takes the bundle, such as v1.4.0")
-	cmd.Flags().BoolVar(&force, "force", false, "all nodes at once, without a canary")
+	cmd.Flags().BoolVar(&force, "force", false, "all nodes at once, without a canary, or the canary that is there for another percentage")
 	return cmd
 }
 
