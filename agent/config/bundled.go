@@ -124,7 +124,11 @@ func (c Config) writes(report func(path, format string, args ...any)) {
 		ours(strict.Key("node_config.files", name), path.Join(c.NodeConfig.Directory, name))
 	}
 	for name, v := range c.Volumes {
-		over(strict.Key("volumes", name)+".mount_point", v.MountPoint)
+		at := strict.Key("volumes", name) + ".mount_point"
+		over(at, v.MountPoint)
+		if hides(v.MountPoint) == "" && slices.ContainsFunc(unitDirs, func(dir string) bool { return within(plain(v.MountPoint), dir+"/system") }) {
+			report(at, "%s would hide a unit, which may be ecsnode's", v.MountPoint)
+		}
 	}
 	for name, f := range c.Files.Items {
 		at := strict.Key("files.items", name)
@@ -145,8 +149,10 @@ func (c Config) writes(report func(path, format string, args ...any)) {
 	for unit := range c.Services.Units {
 		notOurs(report, strict.Key("services.units", unit), unit)
 	}
-	if _, is := c.Packages.Ensure["ecsnode"]; is {
-		report("packages.ensure.ecsnode", "a bundle does not replace ecsnode itself")
+	for name := range c.Packages.Ensure {
+		if ownPackage.MatchString(name) {
+			report(strict.Key("packages.ensure", name), "a bundle does not replace ecsnode itself")
+		}
 	}
 }
 
@@ -176,7 +182,11 @@ func leads(name, to string) string {
 	return path.Join(path.Dir(name), to)
 }
 
-var ownUnit = regexp.MustCompile(`^ecsnode([-@.].*)?$`)
+var (
+	ownUnit = regexp.MustCompile(`^ecsnode([-@.].*)?$`)
+	// As dnf takes a name: with its architecture, or a version too.
+	ownPackage = regexp.MustCompile(`^ecsnode([.]|-[0-9]|$)`)
+)
 
 func notOurs(report func(path, format string, args ...any), setting, unit string) {
 	if ownUnit.MatchString(unit) {
@@ -236,7 +246,8 @@ func owned(name string) string {
 		// A unit, a directory of its drop-ins, a link in a target's .wants, and the
 		// drop-ins by which ecsnode holds others back.
 		for part := range strings.SplitSeq(strings.TrimPrefix(name, dir), "/") {
-			if stem, _, _ := strings.Cut(part, ".d"); ownUnit.MatchString(stem) || strings.HasSuffix(part, "-ecsnode.conf") {
+			// service.d has drop-ins of every service.
+			if stem, _, _ := strings.Cut(part, ".d"); part == "service.d" || ownUnit.MatchString(stem) || strings.HasSuffix(part, "-ecsnode.conf") {
 				return "a unit"
 			}
 		}
@@ -247,7 +258,11 @@ func owned(name string) string {
 // hides says which of ecsnode's directories is below the path, or "".
 func hides(name string) string {
 	name = plain(name)
-	for _, dir := range append(append(append([]string{}, ownDirs...), binaryDirs...), unitDirs...) {
+	all := slices.Concat(ownDirs, binaryDirs)
+	for _, dir := range unitDirs {
+		all = append(all, dir, dir+"/system")
+	}
+	for _, dir := range all {
 		if within(dir, name) {
 			return dir
 		}

@@ -48,7 +48,13 @@ func TestWhatABundleMustNotSay(t *testing.T) {
 		"its unit stopped":          {"services: {units: {ecsnode.service: {state: stopped}}}", "ecsnode.service belongs to ecsnode"},
 		"its unit masked":           {"services: {units: {ecsnode-boot.service: {masked: true}}}", "ecsnode-boot.service belongs"},
 		"its unit restarted":        {item("/etc/x", "literal: '', restart: [ecsnode.service]"), "restart[0]: ecsnode.service belongs"},
+		"a drop-in of every unit":   {item("/etc/systemd/system/service.d/x.conf", "literal: ''"), "(a unit)"},
+		"a volume over its units":   {"volumes: {x: {device: /dev/xvdf, filesystem: xfs, mount_point: /etc/systemd/system}}", "would hide /etc/systemd/system"},
+		"a volume over drop-ins":    {"volumes: {x: {device: /dev/xvdf, filesystem: xfs, mount_point: /usr/lib/systemd/system/ecs.service.d}}", "would hide a unit"},
+		"no units":                  {item("/etc/systemd/system", "absent: true"), "would hide /etc/systemd/system"},
 		"another ecsnode":           {"packages: {ensure: {ecsnode: latest}}", "does not replace ecsnode"},
+		"one of another platform":   {"packages: {ensure: {ecsnode.x86_64: latest}}", "does not replace ecsnode"},
+		"an old ecsnode":            {"packages: {ensure: {ecsnode-1.0.0-1: present}}", "does not replace ecsnode"},
 		"a file, among mistakes":    {"hold: ''\nclutser: web\n" + item("/etc/ecsnode/x", "literal: ''"), "/etc/ecsnode/x belongs"},
 	} {
 		problems := config.BundleProblems(strict.Layer{Name: "b.yaml", Data: []byte(tc.text + "\n")})
@@ -76,6 +82,8 @@ func TestWhatABundleMaySay(t *testing.T) {
 		"names like its":    "files: {items: {/etc/ecsnodes/x: {literal: ''}, /usr/bin/ecsnode-exporter: {literal: ''}}}",
 		"a link":            "files: {items: {/usr/local/bin/python: {link: /usr/bin/python3}, /srv/etc: {link: /etc}}}",
 		"a volume":          "volumes: {docker: {device: /dev/xvdcz, filesystem: xfs, mount_point: /var/lib/docker}}",
+		"packages":          "packages: {ensure: {ecsnode-exporter: latest, docker: latest}}",
+		"a unit's link":     "files: {items: {/etc/systemd/system/multi-user.target.wants/x.service: {link: ../x.service}}}",
 		"a service":         "services: {units: {ecsnodes.service: {enabled: true}}}",
 		"links in a circle": "files: {items: {/srv/a: {link: /srv/b}, /srv/b: {link: /srv/a}, /srv/a/x: {literal: ''}}}",
 	} {
