@@ -2,6 +2,9 @@ package bundle
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -273,4 +276,49 @@ func TestABundleThatWaitsIsNotFetchedAgain(t *testing.T) {
 			t.Errorf("on disk: %v, %v", have, err)
 		}
 	})
+}
+
+// TestASerialIsOfOneDocument: of two that were signed with the same serial, the
+// first one counts, whichever somebody puts there.
+func TestASerialIsOfOneDocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		one := b.publish(tree("one", 1))
+		d, _ := b.start(-1)
+		_ = b.passes(d, 11*time.Minute)
+		b.doc.Serial--
+		b.publish(tree("two", 1))
+		if err := b.passes(d, time.Hour); err == nil || !strings.Contains(err.Error(), "serial 1 is of another document") {
+			t.Error(err)
+		}
+		b.wants(d, one, bundle.Well)
+		next, _ := b.start(-1)
+		if err := b.passes(next, time.Minute); err == nil {
+			t.Error("the next process takes it")
+		}
+		b.wants(next, one, bundle.Well)
+		b.publish(tree("three", 1))
+		if err := b.passes(d, 16*time.Minute); err != nil {
+			t.Error(err)
+		}
+		if got := b.inEffect(); got != b.doc.Stable.Digest {
+			t.Errorf("in effect is %q after the next push", got.Short())
+		}
+	})
+}
+
+// TestWhatTheChannelNamesIsToldFirst: an attribute has no room for all that ever
+// was bad, and who promotes asks for the canary.
+func TestWhatTheChannelNamesIsToldFirst(t *testing.T) {
+	canary := bundle.Digest(strings.Repeat("c", 64))
+	l := &ledger{Bad: map[bundle.Digest]mark{canary: {At: time.Unix(1, 0)}}}
+	for i := range 9 {
+		l.Bad[bundle.Digest(strings.Repeat(fmt.Sprint(i), 64))] = mark{At: time.Unix(int64(2+i), 0)}
+	}
+	d := &Duty{seen: seen{channel: &bundle.Channel{Name: "stable", Canary: &bundle.Canary{Slot: bundle.Slot{Digest: canary}}}}}
+	p := &pass{Duty: d, l: l}
+	r, err := bundle.ParseReport(p.report(""))
+	if err != nil || !slices.Contains(r.Bad, canary.Short()) {
+		t.Errorf("%+v, %v", r, err)
+	}
 }

@@ -23,16 +23,17 @@ import (
 const Ledger = "/var/lib/ecsnode/bundle.json"
 
 type ledger struct {
-	Seen    map[string]uint64      `json:"seen,omitempty"` // highest serial taken, by channel
-	Now     begun                  `json:"now,omitzero"`
-	Was     begun                  `json:"was,omitzero"`   // before Now, which the link may not have come to
-	Good    bundle.Digest          `json:"good,omitempty"` // that was watched to its end; "": the baked configuration
-	Watch   *watch                 `json:"watch,omitempty"`
-	Bad     map[bundle.Digest]mark `json:"bad,omitempty"`
-	Refused *refusal               `json:"refused,omitempty"` // what is wanted and was not let into effect
-	Had     []bundle.Digest        `json:"had,omitempty"`     // latest first
-	Told    *told                  `json:"told,omitempty"`
-	Well    []string               `json:"well,omitempty"` // duties that were, when no bundle was being watched
+	Seen    map[string]uint64        `json:"seen,omitempty"`    // highest serial taken, by channel
+	SeenAs  map[string]bundle.Digest `json:"seen_as,omitempty"` // the document of that serial
+	Now     begun                    `json:"now,omitzero"`
+	Was     begun                    `json:"was,omitzero"`   // before Now, which the link may not have come to
+	Good    bundle.Digest            `json:"good,omitempty"` // that was watched to its end; "": the baked configuration
+	Watch   *watch                   `json:"watch,omitempty"`
+	Bad     map[bundle.Digest]mark   `json:"bad,omitempty"`
+	Refused *refusal                 `json:"refused,omitempty"` // what is wanted and was not let into effect
+	Had     []bundle.Digest          `json:"had,omitempty"`     // latest first
+	Told    *told                    `json:"told,omitempty"`
+	Well    []string                 `json:"well,omitempty"` // duties that were, when no bundle was being watched
 }
 
 // begun is what was last put into effect.
@@ -97,6 +98,9 @@ func parse(data []byte) (*ledger, error) {
 	}
 	if l.Seen == nil {
 		l.Seen = map[string]uint64{}
+	}
+	if l.SeenAs == nil {
+		l.SeenAs = map[string]bundle.Digest{}
 	}
 	if l.Bad == nil {
 		l.Bad = map[bundle.Digest]mark{}

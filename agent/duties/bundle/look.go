@@ -154,8 +154,8 @@ func (p *pass) choose(a place, linked bundle.Digest) (wanted, error) {
 	if err == nil && c != nil {
 		d = p.decide(c, linked)
 		p.out.Warnings = append(p.out.Warnings, d.Warnings...)
-		if !d.Refused && c.Serial > p.l.Seen[a.name] {
-			p.l.Seen[a.name], p.unsaved = c.Serial, true
+		if !d.Refused && (c.Serial > p.l.Seen[a.name] || p.l.SeenAs[a.name] == "") {
+			p.l.Seen[a.name], p.l.SeenAs[a.name], p.unsaved = c.Serial, document(c), true
 		}
 	}
 	switch {
@@ -176,14 +176,30 @@ func (p *pass) choose(a place, linked bundle.Digest) (wanted, error) {
 // told already.
 func (p *pass) lament(c *bundle.Channel, d bundle.Decision) error {
 	text := fmt.Sprintf("channel %s brings no change: %s", c.Name, d.Why)
-	if d.Refused && c.Serial < p.l.Seen[c.Name] {
+	if d.Refused && (c.Serial < p.l.Seen[c.Name] || p.another(c)) {
 		return duty.Lasting(errors.New(text))
 	}
 	p.out.Warnings = append(p.out.Warnings, text)
 	return nil
 }
 
+// document is the digest of what was signed.
+func document(c *bundle.Channel) bundle.Digest {
+	text, _ := c.Marshal() // which it was read from
+	return bundle.Sum(text)
+}
+
+// another reports whether the node has seen another document with its serial.
+// Taking both in turn would be going back.
+func (p *pass) another(c *bundle.Channel) bool {
+	as := p.l.SeenAs[c.Name]
+	return c.Serial == p.l.Seen[c.Name] && as != "" && as != document(c)
+}
+
 func (p *pass) decide(c *bundle.Channel, linked bundle.Digest) bundle.Decision {
+	if p.another(c) {
+		return bundle.Decision{Why: fmt.Sprintf("serial %d is of another document than the node has seen: push once more", c.Serial), Refused: true}
+	}
 	n := bundle.Node{ID: p.instance.ID, Agent: p.Version, Seen: p.l.Seen[c.Name], Bad: map[bundle.Digest]int{}}
 	for d, m := range p.l.Bad {
 		n.Bad[d] = m.Attempt

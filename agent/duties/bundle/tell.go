@@ -1,7 +1,9 @@
 package bundle
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -30,6 +32,14 @@ func (p *pass) tell(linked bundle.Digest) error {
 	return nil
 }
 
+// rank puts what the channel names first.
+func rank(c *bundle.Channel, b facts.BadBundle) int {
+	if slices.ContainsFunc(slots(c), func(s bundle.Slot) bool { return string(s.Digest) == b.Digest }) {
+		return 0
+	}
+	return 1
+}
+
 func (p *pass) report(linked bundle.Digest) string {
 	r := bundle.Report{Channel: p.settings.Channel, Running: linked.Short(), State: bundle.Well}
 	if c := p.seen.channel; c != nil {
@@ -38,8 +48,12 @@ func (p *pass) report(linked bundle.Digest) string {
 	if p.l.Watch != nil {
 		r.State = bundle.Trying
 	}
-	for _, bad := range p.l.bad() {
-		r.Bad = append(r.Bad, bundle.Digest(bad.Digest).Short())
+	bad := p.l.bad()
+	if c := p.seen.channel; c != nil { // there may not be room for all
+		slices.SortStableFunc(bad, func(a, b facts.BadBundle) int { return cmp.Compare(rank(c, a), rank(c, b)) })
+	}
+	for _, b := range bad {
+		r.Bad = append(r.Bad, bundle.Digest(b.Digest).Short())
 	}
 	return r.String()
 }
