@@ -215,7 +215,17 @@ The check compares with what the same pass makes without the bundle, and the
 watch with how duties stood before it: only what was well can condemn it. The
 engine notes on a Record whether all of an error was want of an answer
 (Record.Outside); for duties that ask nothing beyond the node, that is no excuse
-(node.blamed). Time in which that is so, or something waits, is not counted.
+(node.blamed). Time in which that is so, or something waits, is not counted. An
+agent of ECS that does not answer is blamed on a bundle only while ECS itself does.
+
+How duties stood is kept between boots, for a bundle may come with one. The first
+bundle of a node comes before anything was well: it is left only for what any image
+must do without it (node.vital), since the image alone may do no better in all else
+and may not know its cluster. But while anything fails it is not told to be well,
+and nobody promotes it.
+
+A bundle under which ecsnode does not run is left after three starts, counted by
+command; one that was watched to its end is not judged any more.
 
 # Who makes passes
 

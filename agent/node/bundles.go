@@ -17,6 +17,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/cell"
 	bundles "github.com/ecsnode/ecsnode/agent/duties/bundle"
+	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -38,13 +39,14 @@ func (n *Node) bundleDuty(p phase, files fsx.FS, out outside, board *status.Boar
 		never.Set(false)
 		drains = never
 	}
+	asked := &ecsAsked{}
 	d := &bundles.Duty{
 		FS: files, ID: n.id, Version: n.opts.Version, Settings: n.bundleSettings(), Instance: n.instance,
 		Pin: n.pin, Asked: n.pullAsked, Drains: drains, Objects: n.hosts.s3, Store: bundleStore{n.disk},
 		Check:  n.checkBundle,
 		Turned: func() { n.reload(files); n.turned.Set(n.turnedBefore() + 1) },
-		Records: func() []duty.Record {
-			return blamable(board.Records())
+		Records: func(ctx context.Context) []duty.Record {
+			return blamable(board.Records(), func() bool { return asked.answers(ctx, out.ecs, n.known().Region) })
 		},
 		Vital:        vital,
 		Registration: n.registration, ECS: out.ecs, Status: n.bundle, Boot: p == booting, Dry: out.dry,
@@ -82,20 +84,42 @@ func (n *Node) bundleSettings() cell.Reader[bundles.Settings] {
 // anywhere, and its own duty is well.
 var blamed = map[string]bool{
 	configName: true, "volumes": true, "dockerhold": true, "daemonjson": false, "ecsconfig": false, "nodeconfig": false,
-	"files": false, "services": false, "units": true, "guard": true, "nodetasks": false, "packages": false, "schedules": false,
+	"files": false, "services": false, units.Name: true, "guard": true, "nodetasks": false, "packages": false, "schedules": false,
 }
 
 // vital are those without which a node runs no task: an image is none if they do
 // not work under it. Who the node is, is not among them: the image alone may not
 // name the cluster, and that of a container instance cannot be changed.
-var vital = []string{configName, "volumes", "dockerhold", "daemonjson", "units"}
+var vital = []string{configName, "volumes", "dockerhold", "daemonjson", units.Name}
 
-func blamable(records []duty.Record) []duty.Record {
+// blamable are the records of duties for whose failure a bundle can be to blame. An
+// ECS agent that does not answer has not registered, which may be for what the
+// bundle sets or because ECS does not answer it either.
+func blamable(records []duty.Record, ecsAnswers func() bool) []duty.Record {
 	records = slices.DeleteFunc(records, func(r duty.Record) bool { _, is := blamed[r.Name]; return !is })
 	for i, r := range records {
-		records[i].Outside = r.Outside && !blamed[r.Name]
+		if r.Outside && blamed[r.Name] {
+			records[i].Outside = r.Name == units.Name && !ecsAnswers()
+		}
 	}
 	return records
+}
+
+// ecsAsked is whether ECS answers, asked once a minute at most.
+type ecsAsked struct {
+	at  time.Time
+	yes bool
+}
+
+func (a *ecsAsked) answers(ctx context.Context, ecs ecsAPI, region string) bool {
+	if !a.at.IsZero() && time.Since(a.at) < time.Minute {
+		return a.yes
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := ecs.Newest(ctx, region, "ecsnode") // which need not be there, nor allowed
+	a.at, a.yes = time.Now(), !errors.Is(err, facts.ErrUnavailable)
+	return a.yes
 }
 
 // reload reads the configuration and publishes it. Whoever comes last has read

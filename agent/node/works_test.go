@@ -35,3 +35,31 @@ func TestWhatACheckOfABundleSays(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoIsToBlame(t *testing.T) {
+	out := duty.Record{State: duty.Failing, Outside: true}
+	for name, tc := range map[string]struct {
+		duty    string
+		answers bool // ECS does
+		outside bool
+	}{
+		"a file that Parameter Store has":              {"files", true, true},
+		"a Docker that does not answer the guard":      {"guard", true, false},
+		"an agent that does not answer":                {"units", true, false},
+		"an agent that does not answer, nor does ECS":  {"units", false, true},
+		"a Docker that does not answer, nor does ECS":  {"guard", false, false},
+		"a repository that a package is in":            {"packages", true, true},
+		"a bucket that says whose turn a schedule is ": {"schedules", true, true},
+	} {
+		r := out
+		r.Name = tc.duty
+		got := blamable([]duty.Record{r, {Name: "webhook"}}, func() bool { return tc.answers })
+		if len(got) != 1 || got[0].Outside != tc.outside {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	fine := blamable([]duty.Record{{Name: "units", State: duty.OK}}, func() bool { t.Error("ECS is asked for nothing"); return false })
+	if len(fine) != 1 {
+		t.Errorf("%+v", fine)
+	}
+}

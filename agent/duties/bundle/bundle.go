@@ -61,7 +61,7 @@ type Duty struct {
 	// Turned is called when another bundle has come into effect.
 	Turned func()
 	// Records are of the duties for whose failure a bundle can be to blame.
-	Records func() []duty.Record
+	Records func(ctx context.Context) []duty.Record
 	// Vital are those of them without which a node is of no use. A node whose first
 	// bundle comes with its first boot knows of none how it does without: these
 	// are taken to be well then, as an image is not one without them.

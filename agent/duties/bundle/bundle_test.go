@@ -203,7 +203,7 @@ func (b *bench) start(steps int) (*Duty, *power) {
 		Instance: known(facts.Instance{ID: "i-1", Region: "eu-west-1", Tags: facts.Tags{Source: facts.TagsFromIMDS}}),
 		Pin:      known(facts.BundlePin{}), Asked: known(""), Drains: known(false), Objects: b.s3, Store: ofStore{p},
 		Check: func(context.Context, bundle.Digest) error { return nil }, Turned: func() {},
-		Records:      func() []duty.Record { return slices.Clone(b.records) },
+		Records:      func(context.Context) []duty.Record { return slices.Clone(b.records) },
 		Registration: known(facts.ContainerInstance{}), ECS: noECS{}, Status: cell.New(facts.Bundle.Equal),
 	}, p
 }

@@ -98,7 +98,7 @@ func (p *pass) gate() (condemned string, changed bool) {
 	if p.failing == nil {
 		p.Duty.failing = map[string]time.Time{}
 	}
-	v := w.judge(p.Records(), p.failing, p.now)
+	v := w.judge(p.Records(p.ctx), p.failing, p.now)
 	if v.bad != "" {
 		return v.bad, true
 	}
@@ -127,7 +127,7 @@ func (p *pass) remember() {
 		return
 	}
 	var well []string
-	for _, r := range p.Records() {
+	for _, r := range p.Records(p.ctx) {
 		if r.State == duty.OK || r.Passes == 0 && slices.Contains(p.l.Well, r.Name) {
 			well = append(well, r.Name)
 		}
@@ -146,7 +146,7 @@ func (p *pass) begin(w *watch) {
 		before = p.l.Watch
 	}
 	w.Well = []string{}
-	for _, r := range p.Records() {
+	for _, r := range p.Records(p.ctx) {
 		in := func(names []string) bool { return (watched || r.Passes == 0) && slices.Contains(names, r.Name) }
 		switch {
 		case r.State == duty.OK || in(before.Well):

@@ -63,7 +63,10 @@ type Duty struct {
 }
 
 // Name implements duty.Duty.
-func (*Duty) Name() string { return "units" }
+func (*Duty) Name() string { return Name }
+
+// Name of the duty.
+const Name = "units"
 
 // settle is how soon after an action the next pass looks at what came of it.
 const settle = time.Second
