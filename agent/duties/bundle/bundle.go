@@ -87,7 +87,7 @@ type Duty struct {
 	began    time.Time
 	judged   time.Time
 	spent    time.Duration // of the watch, and not written down yet
-	failing  map[string]time.Time
+	failing  map[string]spell
 	swept    bool
 	unkept   []byte // a ledger that could not be written
 }

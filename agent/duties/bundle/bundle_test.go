@@ -380,7 +380,7 @@ func TestWhatIsJudgedAndWhatIsNot(t *testing.T) {
 		"failing before, well since and failing now": {duty.Record{Name: "guard", State: duty.Failing, LastOK: now.Add(-time.Second)}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			failing := map[string]time.Time{}
+			failing := map[string]spell{}
 			if v := w.judge([]duty.Record{tc.record}, failing, now); v.bad != "" || v.well != tc.counts {
 				t.Errorf("at once: %+v", v)
 			}
@@ -390,8 +390,9 @@ func TestWhatIsJudgedAndWhatIsNot(t *testing.T) {
 			if v := w.judge([]duty.Record{tc.record}, failing, now.Add(condemnAfter)); (v.bad != "") != tc.bad {
 				t.Errorf("after a while: %+v", v)
 			}
-			// A break begins the time anew.
+			// A break takes time away.
 			w.judge([]duty.Record{{Name: tc.record.Name, State: duty.OK, LastOK: now}}, failing, now.Add(31*time.Second))
+			tc.record.Since = now.Add(58 * time.Second)
 			if v := w.judge([]duty.Record{tc.record}, failing, now.Add(time.Minute)); v.bad != "" {
 				t.Errorf("after a break: %+v", v)
 			}

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// condemnAfter is how long a duty must fail without a break.
+	// condemnAfter is how long a duty must fail.
 	condemnAfter = 30 * time.Second
 	// condemnNew is the same for one of which only the image tells that it is well
 	// without the bundle: a node that starts takes its time.
@@ -25,8 +25,40 @@ type verdict struct {
 	well bool   // nothing keeps this time from counting
 }
 
+// spell is for how long a duty fails. What is tried again and again is well in
+// between, as Docker that dies at each start: such time takes half of itself away.
+type spell struct {
+	long  time.Duration
+	last  time.Time // it was looked at
+	fails bool      // then
+}
+
+// at is the spell as of now, of a duty that is in its state since a while.
+func (s spell) at(now, since time.Time, fails bool) spell {
+	if !s.last.IsZero() {
+		turned := s.last
+		if since.After(turned) {
+			turned = since
+		}
+		// How long it went on failing, if nobody looked, is not known.
+		unseen := turned.Sub(s.last)
+		s = s.and(unseen, s.fails && unseen <= 2*gatePace).and(now.Sub(turned), fails)
+	}
+	s.last, s.fails = now, fails
+	return s
+}
+
+func (s spell) and(d time.Duration, fails bool) spell {
+	if fails {
+		s.long += d
+	} else {
+		s.long = max(s.long-d/2, 0)
+	}
+	return s
+}
+
 // judge looks at the duties that were well when the bundle came into effect, or
-// have been since. failing is since when each has failed for a reason of the
+// have been since. failing is how long each has failed for a reason of the
 // node's own, which judge keeps. What is outside, or missing, or has not made a
 // pass yet says nothing about the bundle: such time does not count.
 //
@@ -34,7 +66,7 @@ type verdict struct {
 // on a node that has just been launched. It condemns nothing: the image alone may
 // do no better, and may lack what makes the node one of its cluster. But a bundle
 // under which it never became well is not said to be good.
-func (w *watch) judge(records []duty.Record, failing map[string]time.Time, now time.Time) verdict {
+func (w *watch) judge(records []duty.Record, failing map[string]spell, now time.Time) verdict {
 	v := verdict{well: true}
 	var bad []string
 	for _, r := range records {
@@ -43,14 +75,13 @@ func (w *watch) judge(records []duty.Record, failing map[string]time.Time, now t
 			continue
 		}
 		if local := r.State == duty.Stuck || r.State == duty.Failing && !r.Outside; !local {
-			delete(failing, r.Name)
+			failing[r.Name] = failing[r.Name].at(now, r.Since, false)
 			v.well = v.well && (r.State == duty.OK || r.State == duty.Held)
 			continue
 		}
 		v.well = false
-		if began := failing[r.Name]; began.IsZero() || r.Since.After(began) { // it was well in between
-			failing[r.Name] = now
-		}
+		f := failing[r.Name].at(now, r.Since, true)
+		failing[r.Name] = f
 		patience := condemnAfter
 		switch {
 		case since || slices.Contains(w.Well, r.Name):
@@ -59,7 +90,7 @@ func (w *watch) judge(records []duty.Record, failing map[string]time.Time, now t
 		default:
 			continue
 		}
-		if now.Sub(failing[r.Name]) >= patience {
+		if f.long >= patience {
 			bad = append(bad, fmt.Sprintf("%s %s: %s", r.Name, r.State, oneLine(r.Err)))
 		}
 	}
@@ -96,7 +127,7 @@ func (p *pass) gate() (condemned string, changed bool) {
 		return "", false
 	}
 	if p.failing == nil {
-		p.Duty.failing = map[string]time.Time{}
+		p.Duty.failing = map[string]spell{}
 	}
 	v := w.judge(p.Records(p.ctx), p.failing, p.now)
 	if v.bad != "" {

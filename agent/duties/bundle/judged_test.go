@@ -169,6 +169,49 @@ func TestAFailureIsCountedWithoutABreak(t *testing.T) {
 	})
 }
 
+// TestWhatIsTriedAgainAndAgainIsNotWellInBetween: Docker that dies at each start is
+// about to start for moments.
+func TestWhatIsTriedAgainAndAgainIsNotWellInBetween(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fails, well time.Duration
+		left        bool
+	}{
+		"for moments":   {8 * time.Second, 3 * time.Second, true},
+		"for long":      {8 * time.Second, 20 * time.Second, false},
+		"once a minute": {50 * time.Second, 500 * time.Millisecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				want := b.publish(tree("one", 1))
+				d, _ := b.start(-1)
+				_ = b.passes(d, time.Second)
+				state := func(at time.Duration) duty.State {
+					if at%(tc.fails+tc.well) < tc.fails {
+						return duty.Failing
+					}
+					return duty.OK
+				}
+				began, was := time.Now(), duty.OK
+				d.Records = func(context.Context) []duty.Record {
+					if now := state(time.Since(began)); now != was {
+						was = now
+						b.stands("files", now)
+					}
+					return b.records
+				}
+				_ = b.passes(d, 2*time.Minute)
+				if tc.left {
+					want = ""
+				}
+				if got := b.inEffect(); got != want {
+					t.Errorf("in effect is %q, want %q", got.Short(), want.Short())
+				}
+			})
+		})
+	}
+}
+
 // TestADiskThatABundleFills: what was bad stays bad, though it cannot be written
 // down before the disk has room again.
 func TestADiskThatABundleFills(t *testing.T) {
