@@ -321,6 +321,43 @@ func TestDamagedArchivesAreRefused(t *testing.T) {
 	}
 }
 
+// TestNothingStandsBehindTheEnd: what one program reads of an archive another one
+// reads too.
+func TestNothingStandsBehindTheEnd(t *testing.T) {
+	t.Parallel()
+	plain := func(members ...member) []byte {
+		z, err := gzip.NewReader(bytes.NewReader(archive(t, members...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for name, tc := range map[string]struct {
+		behind []byte
+		says   string
+	}{
+		"zeros, as tar writes": {make([]byte, 9<<10), ""},
+		"another archive":      {plain(regular("files/x", "y")), "behind its end"},
+		"a word":               {append(make([]byte, 700), "x"...), "behind its end"},
+	} {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write(append(plain(settings), tc.behind...)); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(b.Bytes()); (err == nil) != (tc.says == "") || err != nil && !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // FuzzUnpack: whatever an archive holds, what comes of it keeps to the rules.
 func FuzzUnpack(f *testing.F) {
 	f.Add(built(f, example()))

@@ -3,6 +3,7 @@ package bundle
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -155,7 +156,7 @@ func walkArchive(archive io.Reader, size int64, visit func(entry, io.Reader) err
 		switch {
 		case errors.Is(err, io.EOF):
 			// To the end: a part of a tar can look like a whole one.
-			if _, err := io.Copy(io.Discard, all); err != nil {
+			if _, err := io.Copy(zeros{}, all); err != nil {
 				return damaged(err)
 			}
 			return w.end()
@@ -173,6 +174,16 @@ func walkArchive(archive io.Reader, size int64, visit func(entry, io.Reader) err
 			return err
 		}
 	}
+}
+
+// zeros takes what fills an archive up.
+type zeros struct{}
+
+func (zeros) Write(p []byte) (int, error) {
+	if len(bytes.Trim(p, "\x00")) > 0 {
+		return 0, unsafe("something stands behind its end")
+	}
+	return len(p), nil
 }
 
 // content is what an entry holds; an error of it is one of the archive.
