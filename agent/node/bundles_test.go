@@ -397,7 +397,7 @@ func TestAHoldKeepsWhatRuns(t *testing.T) {
 
 func TestTheTagChoosesAmongTheChannelsOfTheImage(t *testing.T) {
 	onFollower(t, "", func(t *testing.T, n *follower) {
-		n.configure("", n.key)
+		n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {channels: [stable, staging]}\n")
 		n.publish(says("stable"))
 		n.doc.Name = "staging"
 		staging := n.publish(says("staging"))
@@ -413,17 +413,43 @@ func TestTheTagChoosesAmongTheChannelsOfTheImage(t *testing.T) {
 }
 
 func TestATagOfNoChannelOfTheImageIsNotFollowed(t *testing.T) {
-	onFollower(t, "", func(t *testing.T, n *follower) {
-		n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {channels: [stable]}\n")
-		stable := n.publish(says("stable"))
-		n.doc.Name = "staging"
-		n.publish(says("staging"))
-		if err := n.world.SetTag("ecsnode:channel", "staging"); err != nil {
-			t.Fatal(err)
-		}
-		n.run()
-		n.wants(stable, duty.OK, "the tag does not make the node follow staging")
-	})
+	for _, list := range []string{"[stable]", "[]"} { // an image that lists none lets a tag choose none
+		t.Run(list, func(t *testing.T) {
+			onFollower(t, "", func(t *testing.T, n *follower) {
+				n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {channels: "+list+"}\n")
+				stable := n.publish(says("stable"))
+				n.doc.Name = "staging"
+				n.publish(says("staging"))
+				if err := n.world.SetTag("ecsnode:channel", "staging"); err != nil {
+					t.Fatal(err)
+				}
+				n.run()
+				n.wants(stable, duty.OK, "the tag does not make the node follow staging")
+			})
+		})
+	}
+}
+
+// TestANodeWithoutReadableTagsFollowsItsOnlyChannel: there is nothing to choose.
+func TestANodeWithoutReadableTagsFollowsItsOnlyChannel(t *testing.T) {
+	for list, follows := range map[string]bool{"[]": true, "[stable]": true, "[stable, staging]": false} {
+		t.Run(list, func(t *testing.T) {
+			onFollower(t, "", func(t *testing.T, n *follower) {
+				n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {channels: "+list+"}\n")
+				d := n.publish(fstest.MapFS{"ecsnode.yaml": {Data: []byte("files: {splay: 0s, items: {" + motd + ": {literal: x}}}\n")}})
+				if err := n.world.EnableMetadataTags(false); err != nil {
+					t.Fatal(err)
+				}
+				n.world.Deny("ec2:DescribeTags")
+				n.run()
+				if follows {
+					n.wants(d, duty.OK, "stable of stable")
+				} else {
+					n.wants("", duty.Waiting, "the tags of the instance")
+				}
+			})
+		})
+	}
 }
 
 func TestANewNodeUnderAChannelThatHasExpired(t *testing.T) {

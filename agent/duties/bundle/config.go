@@ -17,7 +17,7 @@ type Config struct {
 	Source   string        `yaml:"source" help:"Where channels and bundles are, as s3://BUCKET/PREFIX. Empty: the node follows no channel."`
 	Region   string        `yaml:"region" help:"Region of the bucket. Empty: that of the node."`
 	Keys     []bundle.Key  `yaml:"keys" help:"Public keys of minisign; a channel must be signed by one of them. Two while a key is being replaced."`
-	Channels []string      `yaml:"channels" help:"Channels that the node may follow, whatever its tag says. Empty: any that is signed."`
+	Channels []string      `yaml:"channels" help:"Channels among which the tag ecsnode:channel chooses. Empty: the node follows the channel that is set, whatever its tag says."`
 	Schedule string        `yaml:"schedule" help:"When the channel is looked at: five fields of cron, in UTC."`
 	Splay    when.Duration `yaml:"splay" help:"It is looked at up to this much later, each node at its own time."`
 	Watch    when.Duration `yaml:"watch" help:"How long a new bundle is watched: when something that was well fails meanwhile, for a reason on the node itself, the node goes back to the last good one. 0: not at all."`

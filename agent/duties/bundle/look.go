@@ -55,7 +55,7 @@ func (s Settings) place(i facts.Instance) (a place, warning string, err error) {
 	if a.region == "" {
 		a.region = i.Region
 	}
-	if i.Tags.Source == "" && !slices.Equal(s.Channels, []string{s.Channel}) {
+	if i.Tags.Source == "" && len(s.Channels) > 0 && !slices.Equal(s.Channels, []string{s.Channel}) {
 		return a, "", duty.WaitingFor("the tags of the instance, one of which may name the channel: bundle.channels: [%s] has none count", s.Channel)
 	}
 	if s.allows(a.name) {
@@ -63,13 +63,20 @@ func (s Settings) place(i facts.Instance) (a place, warning string, err error) {
 	}
 	if s.Configured != s.Channel && s.allows(s.Configured) {
 		a.name = s.Configured
-		return a, fmt.Sprintf("the tag does not make the node follow %s: the image allows %s", s.Channel, strings.Join(s.Channels, ", ")), nil
+		return a, fmt.Sprintf("the tag does not make the node follow %s: the image allows %s", s.Channel, strings.Join(s.allowed(), ", ")), nil
 	}
 	return a, "", duty.Lasting(fmt.Errorf("no channel is followed: %s is not among those of bundle.channels: %s", s.Channel, strings.Join(s.Channels, ", ")))
 }
 
-func (s Settings) allows(name string) bool {
-	return len(s.Channels) == 0 || slices.Contains(s.Channels, name)
+func (s Settings) allows(name string) bool { return slices.Contains(s.allowed(), name) }
+
+// allowed are the channels that the node may follow. Whoever may tag an instance
+// must not choose among all that somebody has ever signed.
+func (s Settings) allowed() []string {
+	if len(s.Channels) == 0 {
+		return []string{s.Configured}
+	}
+	return s.Channels
 }
 
 // look reads the channel if it is time to, or somebody asked.
