@@ -77,7 +77,8 @@ func run(binary string) error {
 		return err
 	}
 	watchers := func() error { return b.watchers(ctx, dir) }
-	for _, measure := range []func() error{b.apply, b.ansible, b.firstFile, b.daemon, watchers} {
+	looks := func() error { return b.looks(ctx, dir) }
+	for _, measure := range []func() error{b.apply, b.ansible, b.firstFile, b.daemon, watchers, looks} {
 		if err := measure(); err != nil {
 			return err
 		}

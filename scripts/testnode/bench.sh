@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures on a real node what ecsnode adds to a boot in which nothing is to be
 # upgraded, how long ECS is away when Docker is restarted, how soon a notice of
-# EC2's becomes a call of ECS, and how soon a node task that has died is started
-# again. Needs root and bin/ (make build). Exits 1 if a budget is not kept.
+# EC2's becomes a call of ECS, how soon a node task that has died is started
+# again, and how soon a bundle of settings is in effect. Needs root and bin/ (make build). Exits 1 if a budget is not kept.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -104,6 +104,31 @@ for ((i = 0; i < deaths; i++)); do
 	echo $((($(of_container "$(container)" StartedAt) - $(of_container "$died" FinishedAt)) / 1000)) >>"$work/$node/again"
 done
 
+# How long a bundle of 200 files, each time another one, takes from the request to
+# its effect: downloaded, verified, unpacked, tried and switched to.
+readonly pulls=15
+ecsnode=$testnode/../../bin/ecsnode
+"$ecsnode" bundle keygen --no-password "$work/$node/bench.key" >/dev/null
+on install -D -m 644 /dev/stdin /etc/ecsnode/conf.d/60-bench.yaml <<-END
+	bundle: {source: s3://acme-config/nodes, keys: [$(tail -n 1 "$work/$node/bench.key.pub")], watch: 0s}
+END
+sim POST apply '{buckets: [{name: acme-config}]}'
+install -D -m 644 /dev/stdin "$work/$node/bundle/ecsnode.yaml" <<<'files: {splay: 0s, items: {/etc/bench.motd: {source: "1"}}}'
+mkdir "$work/$node/bundle/files"
+: >"$work/$node/pulled"
+for ((i = 0; i < pulls; i++)); do
+	for file in {1..200}; do
+		printf "$i $file %.0s" {1..500} >"$work/$node/bundle/files/$file" # some 4 KB
+	done
+	nsenter --net="/run/netns/testnode-$node-aws" env AWS_ENDPOINT_URL=http://10.0.0.1:8080 \
+		"$ecsnode" bundle push s3://acme-config/nodes "$work/$node/bundle" --key "$work/$node/bench.key" --percent 100 --force >/dev/null
+	was=$(on readlink /var/lib/ecsnode/bundles/active || true)
+	began=${EPOCHREALTIME/[.,]/}
+	on ecsnode bundle pull >/dev/null
+	echo $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >>"$work/$node/pulled"
+	[[ $(on readlink /var/lib/ecsnode/bundles/active) != "$was" ]] || die "another bundle is not in effect after ecsnode bundle pull"
+done
+
 status=0
 row() { # WHAT FILE BUDGET
 	local got
@@ -130,4 +155,5 @@ row "restart of Docker until ECS is active and registered" restart
 row_of_trials "Spot notice to UpdateContainerInstancesState" notice "$trials" 300 700
 row_of_trials "a node task has died to StartTask" asked "$deaths" 250 1000
 printf '%-58s %6s ms\n' "the same until it runs again, median" "$(sort -n "$work/$node/again" | sed -n "$((deaths / 2))p")"
+row_of_trials "a bundle of 200 files, from the request to its effect" pulled "$pulls" 1000 2000
 exit "$status"

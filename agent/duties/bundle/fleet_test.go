@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,27 +64,45 @@ func TestAThousandNodesThatAreLaunchedDuringACanary(t *testing.T) {
 	}
 }
 
-// TestAFleetAsksEvenly: what 10,000 nodes ask in each minute of an hour.
+// TestAFleetAsksEvenly: when 10,000 nodes look at their channel, which is one
+// request each while nothing is new. It prints what make bench shows.
 func TestAFleetAsksEvenly(t *testing.T) {
-	const nodes, most = 10_000, 1.15
-	looks := map[int]int{}
+	const (
+		nodes, hours = 10_000, 4
+		every        = 15 * time.Minute
+		ofMean       = 1.15 // of a minute
+		mostInSecond = 3    // times the mean: chance alone makes about two of it
+	)
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	minutes, seconds := make([]int, 60*hours), make([]int, 3600*hours)
+	splay := make([]int, every/time.Minute)
 	for i := range nodes {
-		p := &pass{Duty: &Duty{ID: fmt.Sprintf("i-%017x", i)}, settings: Settings{Config: Default()}}
-		for at := p.schedule(start); at.Before(start.Add(time.Hour)); at = p.schedule(at) {
-			looks[int(at.Sub(start)/time.Minute)]++
+		p := &pass{Duty: &Duty{ID: fmt.Sprintf("i-%017x", i*7919)}, settings: Settings{Config: Default()}}
+		first := p.schedule(start)
+		splay[first.Sub(start)/time.Minute]++
+		looks := 0
+		for at := first; at.Before(start.Add(hours * time.Hour)); at = p.schedule(at) {
+			minutes[at.Sub(start)/time.Minute]++
+			seconds[at.Sub(start)/time.Second]++
+			looks++
+		}
+		if looks != hours*4 {
+			t.Fatalf("%s looks %d times in %d hours", p.ID, looks, hours)
 		}
 	}
-	mean := float64(nodes*4) / 60
-	for minute := range 60 {
-		if n := float64(looks[minute]); n > mean*most || n < mean/most {
-			t.Errorf("minute %d: %v looks, %v on average", minute, n, mean)
+	mean := float64(nodes) / every.Seconds()
+	for minute, n := range minutes {
+		if n := float64(n) / 60; n > mean*ofMean || n < mean/ofMean {
+			t.Errorf("minute %d: %.1f requests a second, %.1f on average", minute, n, mean)
 		}
 	}
-	t.Logf("%.1f requests a second; by minute of the first 15: %v", mean/60, func() (all []int) {
-		for minute := range 15 {
-			all = append(all, looks[minute])
-		}
-		return all
-	}())
+	if most := slices.Max(seconds); float64(most) > mean*mostInSecond {
+		t.Errorf("%d requests in one second, %.1f on average", most, mean)
+	}
+	out := t.Output()
+	fmt.Fprintf(out, "10,000 nodes that look every 15 minutes, requests a second at the bucket: mean %.1f, of a minute at most %.1f (budget %.1f), of a second at most %d (budget %.0f)\n",
+		mean, float64(slices.Max(minutes))/60, mean*ofMean, slices.Max(seconds), mean*mostInSecond)
+	for minute, n := range splay {
+		fmt.Fprintf(out, "splay of %2d to %2d min %5d nodes %s\n", minute, minute+1, n, strings.Repeat("#", n/20))
+	}
 }
