@@ -30,6 +30,7 @@ var layers = []struct{ pkg, imports string }{
 	// What host packages share: HTTP, and on it what every AWS client needs.
 	{"agent/host/httpx", "agent/facts agent/fsx"},
 	{"agent/host/awsapi", "agent/facts agent/fsx agent/host/httpx"},
+	{"agent/host/s3/s3test", "agent/host/awsapi"},
 	{"agent/host/*", "agent/facts agent/fsx agent/host/httpx agent/host/awsapi"},
 	{"agent/status", "agent/duty agent/cell agent/facts agent/fsx"},
 	{"agent/sim", "agent/facts"},
@@ -46,7 +47,7 @@ var layers = []struct{ pkg, imports string }{
 	{"agent/cmd/ecsnode-sim", "agent/sim agent/facts agent/fsx"},
 	{"agent/cmd/*", "agent/node agent/status agent/config agent/config/strict agent/bundle agent/publish agent/duty agent/facts agent/fsx agent/image templates"},
 
-	{"scripts/bench", "agent/sim"},
+	{"scripts/bench", "agent/sim agent/bundle"},
 	{"scripts/*", ""},
 }
 

@@ -4,6 +4,8 @@
 #
 #   scripts/test.sh [ARGUMENT...]   arguments for go test; ./... if none is given
 #   CI=true                         a skipped test, or no race detector, fails
+#
+# What talks to S3 is tested with a real server beside the simulator: s3server.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ $# -eq 0 ]]; then
@@ -25,7 +27,7 @@ elif [[ ${CI:-} == true ]]; then
 else
 	echo "test: skipping the race detector: ${cc[*]} or the C library's headers are missing"
 fi
-go test -timeout 20m -json "$@" | "$report"
+scripts/s3server.sh go test -timeout 20m -json "$@" | "$report"
 if [[ ${all:-} == true ]]; then
 	# Whole fleets, and days of whole nodes, which the race detector would keep busy
 	# for many minutes: what stands in files that it does not build.

@@ -125,6 +125,15 @@ func TestConditionsOnObjects(t *testing.T) {
 		}
 		wantCode(t, get(func(in *s3.GetObjectInput) { in.IfNoneMatch = &etag }), "NotModified", 304)
 		wantCode(t, get(func(in *s3.GetObjectInput) { in.IfMatch = aws.String(`"other"`) }), "PreconditionFailed", 412)
+		rest, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("acme"), Key: aws.String("there"), Range: aws.String("bytes=1-"), IfMatch: &etag})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(rest.Body); err != nil || string(body) != "ne" || *rest.ContentRange != "bytes 1-2/3" || *rest.ContentLength != 2 {
+			t.Errorf("the rest is %q, %s, %v", body, *rest.ContentRange, err)
+		}
+		wantCode(t, get(func(in *s3.GetObjectInput) { in.Range = aws.String("bytes=3-") }), "InvalidRange", 416)
+		wantCode(t, get(func(in *s3.GetObjectInput) { in.Range, in.IfMatch = aws.String("bytes=1-"), aws.String(`"other"`) }), "PreconditionFailed", 412)
 		for what, err := range map[string]error{
 			"read, another":  get(func(in *s3.GetObjectInput) { in.IfNoneMatch = aws.String(`"other"`) }),
 			"read, the same": get(func(in *s3.GetObjectInput) { in.IfMatch = &etag }),

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // s3Call is a call about a bucket of the endpoint's Region.
@@ -83,9 +85,32 @@ func getObject(c *s3Call) (any, error) {
 	}
 	answer.header["Accept-Ranges"] = "bytes"
 	answer.header["Content-Type"] = "binary/octet-stream"
-	answer.header["Content-Length"] = strconv.Itoa(len(o.body))
 	answer.raw = o.body
+	if first, asked := strings.CutPrefix(c.http.Header.Get("Range"), "bytes="); asked {
+		if err := answer.cut(first); err != nil {
+			return nil, err
+		}
+	}
+	answer.header["Content-Length"] = strconv.Itoa(len(answer.raw))
 	return answer, nil
+}
+
+// cut leaves the bytes from the first on: the one form of a range that a node
+// asks for, by which it goes on with an answer that was cut short.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/range-get-olap.html
+func (a *s3Answer) cut(asked string) error {
+	first, err := strconv.Atoi(strings.TrimSuffix(asked, "-"))
+	switch size := len(a.raw); {
+	case err != nil || !strings.HasSuffix(asked, "-"):
+		return notImplemented
+	case first >= size:
+		return &apiError{http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range is not satisfiable"}
+	default:
+		a.status = http.StatusPartialContent
+		a.header["Content-Range"] = fmt.Sprintf("bytes %d-%d/%d", first, size-1, size)
+		a.raw = a.raw[first:]
+	}
+	return nil
 }
 
 func (o *object) answer(status int) *s3Answer {

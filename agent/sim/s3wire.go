@@ -84,7 +84,7 @@ func (s3Protocol) refusal(why authFailure) *apiError {
 	case malformed, wrongScope:
 		return &apiError{http.StatusBadRequest, "AuthorizationHeaderMalformed", "The authorization header that you provided is not valid."}
 	case unknownKey:
-		return &apiError{http.StatusForbidden, "InvalidAccessKeyId", "The AWS access key ID you provided does not exist in our records."}
+		return &apiError{http.StatusForbidden, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."}
 	case expiredToken:
 		return &apiError{http.StatusBadRequest, "ExpiredToken", "The provided token has expired."}
 	case clockSkewed:

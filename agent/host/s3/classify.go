@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -31,9 +32,16 @@ func answerTo(err error) answer {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		a.code = api.ErrorCode()
+		if m := otherRegion.FindStringSubmatch(api.ErrorMessage()); m != nil && a.region == "" {
+			a.region = m[1]
+		}
 	}
 	return a
 }
+
+// otherRegion is in the message of AuthorizationHeaderMalformed where it is for
+// want of the right Region, which servers that only speak S3 say nowhere else.
+var otherRegion = regexp.MustCompile(`the region ['"][^'"]*['"] is wrong; expecting ['"]([a-z0-9-]+)['"]`)
 
 // classify reads the errors that S3 has and other APIs do not.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html

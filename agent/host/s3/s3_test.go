@@ -2,104 +2,18 @@ package s3_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
-	"github.com/ecsnode/ecsnode/agent/host/awsapi"
-	"github.com/ecsnode/ecsnode/agent/host/imds"
-	"github.com/ecsnode/ecsnode/agent/host/s3"
 	"github.com/ecsnode/ecsnode/agent/sim"
 )
-
-const (
-	region = "eu-west-1"
-	limit  = 1 << 20
-	// endpoint is one without TLS, at which bucket and key are in the path.
-	endpoint = "http://storage.internal"
-)
-
-var object = facts.Object{Region: region, Bucket: "acme-config", Key: "web/bundle.tar"}
-
-// world is a simulated world and a client in it, in virtual time.
-type world struct {
-	*sim.World
-	t      *testing.T
-	client *s3.Client
-
-	mu    sync.Mutex
-	dials []string
-}
-
-func bubble(t *testing.T, o sim.Options, endpoint string, f func(t *testing.T, w *world)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{World: sim.New(o), t: t}
-		n := sim.NewNetwork()
-		t.Cleanup(func() { _ = n.Close() })
-		if err := w.Connect(n); err != nil {
-			t.Fatal(err)
-		}
-		authority, err := w.Authority()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
-			w.mu.Lock()
-			w.dials = append(w.dials, addr)
-			w.mu.Unlock()
-			return n.DialContext(ctx, network, addr)
-		}
-		config, err := awsapi.Config(awsapi.Options{Metadata: imds.New(imds.Options{Dial: dial}), Dial: dial, ExtraRoots: authority.PEM()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.CreateBucket(object.Bucket, "")
-		w.client = s3.New(config, endpoint)
-		f(t, w)
-	})
-}
-
-func (w *world) fault(pattern string, f sim.Fault) {
-	w.t.Helper()
-	if err := w.SetFault(pattern, f); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// put writes what must be writable.
-func (w *world) put(body string) (etag string) {
-	w.t.Helper()
-	etag, err := w.client.Put(w.t.Context(), object, []byte(body), facts.Condition{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return etag
-}
-
-// want checks that an error is one of the sentinels, and none of the others.
-func want(t *testing.T, err, is error, says string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want %s", says)
-	}
-	for _, class := range []error{facts.ErrAbsent, facts.ErrUnavailable, facts.ErrRefused, facts.ErrExists, facts.ErrChanged} {
-		if errors.Is(err, class) != (class == is) {
-			t.Errorf("%v: errors.Is %q is %t", err, class, errors.Is(err, class))
-		}
-	}
-	if err.Error() != says {
-		t.Errorf("got  %s\nwant %s", err, says)
-	}
-}
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	for name, key := range map[string]string{
@@ -132,9 +46,9 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 }
 
 func TestNothingIsContentToo(t *testing.T) {
-	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *world) {
 		etag := w.put("")
-		if got, err := w.client.Get(t.Context(), object, 0); err != nil || len(got.Body) != 0 || got.ETag != etag {
+		if got, err := w.client.Get(t.Context(), w.object, 0); err != nil || len(got.Body) != 0 || got.ETag != etag {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})
@@ -240,10 +154,10 @@ func TestALargeObjectIsWritten(t *testing.T) {
 }
 
 func TestOnlyWhatHasChangedIsRead(t *testing.T) {
-	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *world) {
 		get := func(etag string) (facts.Content, bool) {
 			t.Helper()
-			got, changed, err := w.client.GetIfChanged(t.Context(), object, etag, limit)
+			got, changed, err := w.client.GetIfChanged(t.Context(), w.object, etag, limit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,16 +170,16 @@ func TestOnlyWhatHasChangedIsRead(t *testing.T) {
 		if got, changed := get(first); changed || got.Body != nil || got.ETag != "" {
 			t.Errorf("unchanged: %+v, %t", got, changed)
 		}
-		if calls := w.Calls(); calls[len(calls)-1].Status != 304 {
-			t.Errorf("unchanged: %+v", calls[len(calls)-1])
+		if status := w.answers.last(); status != 304 {
+			t.Errorf("unchanged: status %d", status)
 		}
 		second := w.put("two")
 		if got, changed := get(first); !changed || string(got.Body) != "two" || got.ETag != second {
 			t.Errorf("changed: %+v, %t", got, changed)
 		}
-		w.DeleteObject(object.Bucket, object.Key)
-		_, changed, err := w.client.GetIfChanged(t.Context(), object, second, limit)
-		want(t, err, facts.ErrAbsent, "cannot read s3://acme-config/web/bundle.tar: absent: there is no such object")
+		w.remove(w.object)
+		_, changed, err := w.client.GetIfChanged(t.Context(), w.object, second, limit)
+		want(t, err, facts.ErrAbsent, "cannot read "+w.object.String()+": absent: there is no such object")
 		if changed {
 			t.Error("changed beside an error")
 		}
@@ -273,19 +187,19 @@ func TestOnlyWhatHasChangedIsRead(t *testing.T) {
 }
 
 func TestOneOfManyWritesTheFirst(t *testing.T) {
-	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *world) {
 		var mu sync.Mutex
 		won := 0
 		var writers sync.WaitGroup
 		for range 10 {
 			writers.Go(func() {
-				_, err := w.client.Put(t.Context(), object, []byte("mine"), facts.Condition{Absent: true})
+				_, err := w.client.Put(t.Context(), w.object, []byte("mine"), facts.Condition{Absent: true})
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
 					won++
 				} else {
-					want(t, err, facts.ErrExists, "cannot write s3://acme-config/web/bundle.tar: exists already")
+					want(t, err, facts.ErrExists, "cannot write "+w.object.String()+": exists already")
 				}
 			})
 		}
@@ -297,10 +211,10 @@ func TestOneOfManyWritesTheFirst(t *testing.T) {
 }
 
 func TestAnObjectIsReplacedWhileItIsTheOneThatWasRead(t *testing.T) {
-	const cannot = "cannot write s3://acme-config/web/bundle.tar: "
-	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *world) {
+		cannot := "cannot write " + w.object.String() + ": "
 		replace := func(etag, body string) (string, error) {
-			return w.client.Put(t.Context(), object, []byte(body), facts.Condition{ETag: etag})
+			return w.client.Put(t.Context(), w.object, []byte(body), facts.Condition{ETag: etag})
 		}
 		first := w.put("one")
 		second, err := replace(first, "two")
@@ -309,16 +223,46 @@ func TestAnObjectIsReplacedWhileItIsTheOneThatWasRead(t *testing.T) {
 		}
 		_, err = replace(first, "three")
 		want(t, err, facts.ErrChanged, cannot+"has changed")
-		if body, _ := w.Object(object.Bucket, object.Key); string(body) != "two" {
-			t.Errorf("it is %q", body)
+		if got, err := w.client.Get(t.Context(), w.object, limit); err != nil || string(got.Body) != "two" {
+			t.Errorf("it is %q (%v)", got.Body, err)
 		}
-		w.Deny("s3:GetObject")
-		_, err = replace(second, "three")
-		want(t, err, facts.ErrRefused, cannot+"refused: the instance role must allow s3:PutObject and s3:GetObject (AccessDenied)")
-		w.Allow("s3:GetObject")
-		w.DeleteObject(object.Bucket, object.Key)
+		w.remove(w.object)
 		_, err = replace(second, "three")
 		want(t, err, facts.ErrAbsent, cannot+"absent: there is no such object")
+	})
+}
+
+func TestToReplaceAnObjectIsToReadIt(t *testing.T) {
+	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+		etag := w.put("one")
+		w.Deny("s3:GetObject")
+		_, err := w.client.Put(t.Context(), object, []byte("two"), facts.Condition{ETag: etag})
+		want(t, err, facts.ErrRefused, "cannot write s3://acme-config/web/bundle.tar: refused: the instance role must allow s3:PutObject and s3:GetObject (AccessDenied)")
+	})
+}
+
+func TestOneOfManyReplacesWhatAllHaveRead(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		etag := w.put("one")
+		bodies := make([]string, 10)
+		var writers sync.WaitGroup
+		var won atomic.Int32
+		for i := range bodies {
+			bodies[i] = fmt.Sprint("of ", i)
+			writers.Go(func() {
+				_, err := w.client.Put(t.Context(), w.object, []byte(bodies[i]), facts.Condition{ETag: etag})
+				switch {
+				case err == nil:
+					won.Add(1)
+				case !errors.Is(err, facts.ErrChanged):
+					t.Error(err)
+				}
+			})
+		}
+		writers.Wait()
+		if got, err := w.client.Get(t.Context(), w.object, limit); won.Load() != 1 || err != nil || !slices.Contains(bodies, string(got.Body)) {
+			t.Errorf("%d of them, and it is %q (%v)", won.Load(), got.Body, err)
+		}
 	})
 }
 
