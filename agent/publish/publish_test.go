@@ -17,24 +17,43 @@ import (
 	"github.com/ecsnode/ecsnode/agent/host/awsapi"
 	"github.com/ecsnode/ecsnode/agent/host/imds"
 	"github.com/ecsnode/ecsnode/agent/host/s3"
+	"github.com/ecsnode/ecsnode/agent/host/s3/s3test"
 	"github.com/ecsnode/ecsnode/agent/publish"
 	"github.com/ecsnode/ecsnode/agent/sim"
 )
 
-// world is a bucket in virtual time, and somebody who publishes into it.
+// world is a bucket, and somebody who publishes into it: a simulated one in
+// virtual time, or one of a real server.
 type world struct {
-	*sim.World
-	t *testing.T
+	*sim.World // nil: a real server
+	t          *testing.T
 	*publish.Publisher
 	bucket *s3.Client
+	source bundle.Source
 }
 
 var source = bundle.Source{Bucket: "acme", Prefix: "nodes/"}
 
+// both runs f with a simulated bucket and with one of a real server.
+func both(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Run("simulator", func(t *testing.T) { bubble(t, f) })
+	t.Run("real server", func(t *testing.T) {
+		server := s3test.Get(t)
+		config, err := awsapi.Config(awsapi.Options{Keys: &server.Keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &world{t: t, bucket: s3.New(config, server.Endpoint), source: bundle.Source{Bucket: s3test.Bucket, Prefix: server.Prefix}}
+		w.Publisher = w.by(key(t))
+		f(t, w)
+	})
+}
+
 func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{World: sim.New(sim.Options{}), t: t}
+		w := &world{World: sim.New(sim.Options{}), t: t, source: source}
 		n := sim.NewNetwork()
 		t.Cleanup(func() { _ = n.Close() })
 		if err := w.Connect(n); err != nil {
@@ -66,7 +85,7 @@ func key(t *testing.T) bundle.SecretKey {
 
 // by is a publisher with this key, who trusts it and others.
 func (w *world) by(k bundle.SecretKey, others ...bundle.Key) *publish.Publisher {
-	return &publish.Publisher{Bucket: w.bucket, Source: source, Region: "eu-west-1", Channel: "stable", Key: k, Trusted: append(others, k.Public())}
+	return &publish.Publisher{Bucket: w.bucket, Source: w.source, Region: "eu-west-1", Channel: "stable", Key: k, Trusted: append(others, k.Public())}
 }
 
 // archive is a bundle that differs by its text.
@@ -117,7 +136,7 @@ func (w *world) expect(want string) {
 func digest(t *testing.T, text string) bundle.Digest { return bundle.Sum(archive(t, text)) }
 
 func TestTheLifeOfAChannel(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		if _, err := w.Current(ctx); !errors.Is(err, facts.ErrAbsent) {
 			t.Fatal(err)
@@ -202,7 +221,7 @@ func TestTheLifeOfAChannel(t *testing.T) {
 // TestTwoWhoPushAtOnce: one of them is told that the other came before; nothing is
 // lost, and no serial is there twice.
 func TestTwoWhoPushAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *world) {
 		w.push("a", 100)
 		for round := range 10 {
 			before, err := w.Current(t.Context())
@@ -249,7 +268,7 @@ type interposer struct {
 }
 
 func (i *interposer) Put(ctx context.Context, o facts.Object, body []byte, only facts.Condition) (string, error) {
-	if f := i.before; f != nil && o.Key == source.Prefix+bundle.ChannelKey("stable") {
+	if f := i.before; f != nil && strings.HasSuffix(o.Key, bundle.ChannelKey("stable")) {
 		i.before = nil
 		f(o)
 	}
@@ -257,7 +276,7 @@ func (i *interposer) Put(ctx context.Context, o facts.Object, body []byte, only 
 }
 
 func TestAPushThatComesBetweenIsNotOverwritten(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *world) {
 		slow := *w.Publisher
 		slow.Bucket = &interposer{w.bucket, func(facts.Object) { w.push("a", 100) }}
 		if _, err := slow.Push(t.Context(), publish.Push{Archive: archive(t, "b"), Percent: 100}); !errors.Is(err, publish.ErrRace) {
@@ -303,7 +322,7 @@ func TestAnAnswerThatGotLost(t *testing.T) {
 
 // TestKeysAreRotated: the new key is trusted beside the old one first.
 func TestKeysAreRotated(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
+	both(t, func(t *testing.T, w *world) {
 		first, second := key(t), key(t)
 		w.Publisher = w.by(first)
 		w.push("a", 100)
