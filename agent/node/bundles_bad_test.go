@@ -4,6 +4,7 @@ package node_test
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,6 +124,57 @@ func TestWhatMustNotComeIntoEffect(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAChannelThatIsReadAsItWas, by a store that does not read what was written
+// last, takes nothing back and is told.
+func TestAChannelThatIsReadAsItWas(t *testing.T) {
+	onFollower(t, "", func(t *testing.T, n *follower) {
+		n.publish(says("one"))
+		n.run()
+		n.pass(settled)
+		two := n.publish(says("two"))
+		n.pass(look)
+		n.wants(two, duty.OK)
+		if err := n.world.SetFault("s3/GetObject", sim.Fault{Kind: sim.FaultStale}); err != nil {
+			t.Fatal(err)
+		}
+		n.pass(look)
+		n.wants(two, duty.Failing, "serial 1 is older than 2")
+		n.want(motd, "two in prod")
+		n.world.ClearFaults()
+		n.pass(look)
+		n.wants(two, duty.OK)
+	})
+}
+
+// TestADownloadThatBreaksOff is gone on with where it ended, as long as that brings
+// it to its end in a few pieces; if not it is tried again, and said.
+func TestADownloadThatBreaksOff(t *testing.T) {
+	onFollower(t, "", func(t *testing.T, n *follower) {
+		good := n.publish(says("good"))
+		n.run()
+		n.pass(settled)
+		breaksOff := func(after int64) {
+			t.Helper()
+			if err := n.world.SetFault("s3/GetObject", sim.Fault{Kind: sim.FaultTruncate, Size: after}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tree := says("next")
+		noise := make([]byte, 40<<10)
+		_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+		tree["files/noise"] = &fstest.MapFile{Data: noise}
+		breaksOff(4 << 10) // of which the channel has less
+		next := n.publish(tree)
+		n.pass(look)
+		n.wants(good, duty.Failing, "bundle "+next.Short()+" is not put into effect: cannot read s3://acme-config/nodes/bundles/", "unavailable: the answer was cut short")
+		n.want(motd, "good in prod")
+		breaksOff(8 << 10)
+		n.pass(6 * time.Minute)
+		n.wants(next, duty.OK)
+		n.want(motd, "next in prod")
+	})
 }
 
 func TestABundleThatFailsIsLeftAndStaysBad(t *testing.T) {

@@ -114,7 +114,10 @@ func (w *World) AWS() http.Handler {
 		call := &apiRequest{world: w, operation: operation, id: id, http: r, form: form, body: body}
 		w.serve(rw, r, exchange{
 			service: a.name, operation: operation, errors: protocolErrors{a.protocol, id},
-			handle: func(rw http.ResponseWriter, r *http.Request) { w.serveAPI(rw, r, a, call) },
+			handle: func(rw http.ResponseWriter, r *http.Request) {
+				call.http = r
+				w.serveAPI(rw, r, a, call)
+			},
 		})
 	})
 }

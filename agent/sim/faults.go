@@ -21,14 +21,17 @@ const (
 	FaultThrottle FaultKind = "throttle" // the service's own throttling error
 	FaultGarbage  FaultKind = "garbage"  // 200 with random bytes
 	FaultEmpty    FaultKind = "empty"    // 200 without a body
-	FaultTruncate FaultKind = "truncate" // half of the right answer, then the connection is closed
+	FaultTruncate FaultKind = "truncate" // half of the right answer, or Fault.Size bytes of it, then the connection is closed
 	FaultHuge     FaultKind = "huge"     // 200 with Fault.Size bytes, never sent as one piece
 	FaultReset    FaultKind = "reset"    // the connection is reset without an answer
+	FaultSlow     FaultKind = "slow"     // the right answer, Fault.Size bytes of it a second
+	FaultStale    FaultKind = "stale"    // of S3: the object as it was before it was last written
 )
 
 // Defaults of the sizes of wrong bodies, in bytes.
 const (
 	defaultHugeSize = 16 << 20
+	defaultSlowRate = 1 << 10
 	garbageSize     = 512
 )
 
@@ -38,7 +41,7 @@ type Fault struct {
 	Kind    FaultKind     `yaml:"kind" json:"kind,omitempty"`
 	Latency time.Duration `yaml:"latency" json:"latency,omitempty"` // before anything else; ends early if the client goes away
 	Status  int           `yaml:"status" json:"status,omitempty"`   // of FaultStatus
-	Size    int64         `yaml:"size" json:"size,omitempty"`       // of FaultHuge, in bytes; 0 means 16 MiB
+	Size    int64         `yaml:"size" json:"size,omitempty"`       // of huge, truncate and slow, in bytes; 0 means 16 MiB, half of it, and 1 KiB
 	// Processed carries the request out before its answer is replaced. With
 	// FaultHang on imds/api/token it is a hop limit too low for the client:
 	// the token is made and its answer never arrives.
@@ -80,18 +83,18 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 }
 
 func (f Fault) validate() error {
-	kinds := []FaultKind{"", FaultHang, FaultStatus, FaultThrottle, FaultGarbage, FaultEmpty, FaultTruncate, FaultHuge, FaultReset}
+	kinds := []FaultKind{"", FaultHang, FaultStatus, FaultThrottle, FaultGarbage, FaultEmpty, FaultTruncate, FaultHuge, FaultReset, FaultSlow, FaultStale}
 	switch {
 	case !slices.Contains(kinds, f.Kind):
-		return fmt.Errorf("unknown kind %q, want one of hang, status, throttle, garbage, empty, truncate, huge, reset", f.Kind)
+		return fmt.Errorf("unknown kind %q, want one of hang, status, throttle, garbage, empty, truncate, huge, reset, slow, stale", f.Kind)
 	case f.Kind == "" && f.Latency == 0:
 		return fmt.Errorf("neither a kind nor a latency")
 	case f.Kind == FaultStatus && (f.Status < 200 || f.Status > 599):
 		return fmt.Errorf("status %d is not between 200 and 599", f.Status)
 	case f.Kind != FaultStatus && f.Status != 0:
 		return fmt.Errorf("status goes with kind status only")
-	case f.Kind != FaultHuge && f.Size != 0:
-		return fmt.Errorf("size goes with kind huge only")
+	case f.Size != 0 && !slices.Contains([]FaultKind{FaultHuge, FaultTruncate, FaultSlow}, f.Kind):
+		return fmt.Errorf("size goes with the kinds huge, truncate and slow only")
 	case f.Latency < 0 || f.Size < 0 || f.Count < 0 || f.Every < 0 || f.Period < 0:
 		return fmt.Errorf("a negative number")
 	case f.Probability < 0 || f.Probability > 1:

@@ -46,6 +46,16 @@ func TestFaultsOnEveryWire(t *testing.T) {
 				t.Errorf("%d, %d bytes, %v", s.status, len(s.body), s.err)
 			}
 		}},
+		{"truncate, after some bytes", sim.Fault{Kind: sim.FaultTruncate, Size: 7}, func(t *testing.T, s seen) {
+			if !errors.Is(s.err, io.ErrUnexpectedEOF) || s.status != 200 || len(s.body) != 7 {
+				t.Errorf("%d, %d bytes, %v", s.status, len(s.body), s.err)
+			}
+		}},
+		{"slow", sim.Fault{Kind: sim.FaultSlow, Size: 1 << 20}, func(t *testing.T, s seen) {
+			if s.err != nil || s.status != 200 || len(s.body) == 0 {
+				t.Errorf("%d, %d bytes, %v", s.status, len(s.body), s.err)
+			}
+		}},
 		{"huge", sim.Fault{Kind: sim.FaultHuge}, func(t *testing.T, s seen) {
 			if s.err != nil || s.status != 200 || len(s.body) != 16<<20 {
 				t.Errorf("%d, %d bytes, %v", s.status, len(s.body), s.err)

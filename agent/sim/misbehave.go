@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -19,7 +20,7 @@ func (w *World) applyFault(f Fault, answer http.ResponseWriter, r *http.Request,
 		return
 	}
 	var right bufferedAnswer
-	if f.Processed || f.Kind == FaultTruncate {
+	if f.Processed || f.Kind == FaultTruncate || f.Kind == FaultSlow {
 		x.handle(&right, r)
 	}
 	switch f.Kind {
@@ -38,11 +39,15 @@ func (w *World) applyFault(f Fault, answer http.ResponseWriter, r *http.Request,
 	case FaultEmpty:
 		answer.WriteHeader(http.StatusOK)
 	case FaultTruncate:
-		right.writeHalf(answer)
+		right.writePart(answer, f.Size)
 	case FaultHuge:
 		writeHuge(answer, f.Size)
 	case FaultReset:
 		resetConnection(answer)
+	case FaultSlow:
+		right.writeSlowly(answer, r, f.Size)
+	case FaultStale:
+		x.handle(answer, r.WithContext(context.WithValue(r.Context(), staleKey{}, true)))
 	}
 }
 
@@ -86,17 +91,44 @@ func (b *bufferedAnswer) Write(p []byte) (int, error) {
 	return b.body.Write(p)
 }
 
-// writeHalf announces the whole body and sends half of it; that the rest is
-// missing makes the server close the connection.
-func (b *bufferedAnswer) writeHalf(w http.ResponseWriter) {
+// writePart announces the whole body and sends size bytes of it, or half if that
+// is 0; that the rest is missing makes the server close the connection. What has
+// no more than that arrives whole.
+func (b *bufferedAnswer) writePart(w http.ResponseWriter, size int64) {
 	for key, values := range b.Header() {
 		w.Header()[key] = values
 	}
+	part := int64(b.body.Len()) / 2
 	length := max(b.body.Len(), 2)
+	if size > 0 {
+		part, length = min(size, int64(b.body.Len())), b.body.Len()
+	}
 	w.Header().Set("Content-Length", strconv.Itoa(length))
 	w.WriteHeader(max(b.status, http.StatusOK))
-	_, _ = w.Write(b.body.Bytes()[:b.body.Len()/2])
+	_, _ = w.Write(b.body.Bytes()[:part])
 }
+
+// writeSlowly sends rate bytes of the body a second.
+func (b *bufferedAnswer) writeSlowly(w http.ResponseWriter, r *http.Request, rate int64) {
+	if rate == 0 {
+		rate = defaultSlowRate
+	}
+	for key, values := range b.Header() {
+		w.Header()[key] = values
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(b.body.Len()))
+	w.WriteHeader(max(b.status, http.StatusOK))
+	for b.body.Len() > 0 {
+		_, _ = w.Write(b.body.Next(int(rate)))
+		_ = http.NewResponseController(w).Flush()
+		if !pause(r, time.Second) {
+			return
+		}
+	}
+}
+
+// staleKey marks a request whose answer is to be out of date.
+type staleKey struct{}
 
 // writeHuge sends size bytes without announcing how many there will be.
 func writeHuge(w http.ResponseWriter, size int64) {

@@ -29,7 +29,8 @@ func s3API() *api {
 	}
 }
 
-// bucket is a bucket. It gives versions ids, and keeps the last of each object.
+// bucket is a bucket. It gives versions ids, and keeps the last of each object and
+// the one before.
 type bucket struct {
 	name, region string
 	objects      map[string]*object // by key
@@ -39,6 +40,7 @@ type object struct {
 	body          []byte
 	etag, version string
 	modified      time.Time
+	former        *object // what was written before, for FaultStale
 }
 
 // CreateBucket makes an empty bucket, if there is none of that name; without a
@@ -76,6 +78,9 @@ func (w *World) put(b *bucket, key string, body []byte) *object {
 	o := &object{
 		body: slices.Clone(body), etag: `"` + hex.EncodeToString(sum[:]) + `"`,
 		version: w.randomText(32, alphanumeric), modified: time.Now().UTC().Truncate(time.Second),
+	}
+	if o.former = b.objects[key]; o.former != nil {
+		o.former.former = nil
 	}
 	b.objects[key] = o
 	return o

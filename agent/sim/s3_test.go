@@ -151,6 +151,37 @@ func TestConditionsOnObjects(t *testing.T) {
 	})
 }
 
+func TestAReadThatIsOutOfDate(t *testing.T) {
+	inBubble(t, sim.Options{}, func(t *testing.T, b bubble) {
+		read := func(key string) string {
+			t.Helper()
+			got, err := b.s3().GetObject(t.Context(), getFrom("acme", key))
+			if err != nil {
+				return err.Error()
+			}
+			body, _ := io.ReadAll(got.Body)
+			return string(body)
+		}
+		for _, body := range []string{"one", "two", "three"} {
+			b.PutObject("acme", "key", []byte(body))
+		}
+		b.PutObject("acme", "new", []byte("new"))
+		if err := b.SetFault("s3/GetObject", sim.Fault{Kind: sim.FaultStale}); err != nil {
+			t.Fatal(err)
+		}
+		if got := read("key"); got != "two" {
+			t.Errorf("read %q", got)
+		}
+		if got := read("new"); !strings.Contains(got, "NoSuchKey") {
+			t.Errorf("read %q", got)
+		}
+		b.ClearFaults()
+		if got := read("key"); got != "three" {
+			t.Errorf("read %q", got)
+		}
+	})
+}
+
 func TestWhatS3Refuses(t *testing.T) {
 	inBubble(t, sim.Options{}, func(t *testing.T, b bubble) {
 		b.PutObject("acme", "there", []byte("one"))

@@ -72,6 +72,11 @@ func (c *s3Call) missing() error {
 // https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 func getObject(c *s3Call) (any, error) {
 	o := c.in.objects[c.key]
+	// S3 itself reads what was written last; not all that speak as it does promise so.
+	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel
+	if o != nil && c.http.Context().Value(staleKey{}) != nil {
+		o = o.former
+	}
 	if o == nil {
 		return nil, c.missing()
 	}

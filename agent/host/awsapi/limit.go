@@ -25,3 +25,13 @@ type longer struct {
 func (l longer) Do(r *http.Request) (*http.Response, error) {
 	return l.HTTPClient.Do(r.WithContext(httpx.WithMaxAnswer(r.Context(), l.limit)))
 }
+
+// KeepPart returns a client that hands on what came of an answer that was cut
+// short, as httpx.KeepPart has it, so that a call can go on from there.
+func KeepPart(c aws.HTTPClient) aws.HTTPClient { return resumed{c} }
+
+type resumed struct{ aws.HTTPClient }
+
+func (k resumed) Do(r *http.Request) (*http.Response, error) {
+	return k.HTTPClient.Do(r.WithContext(httpx.KeepPart(r.Context())))
+}

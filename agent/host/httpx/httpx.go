@@ -43,7 +43,7 @@ const (
 // NewClient returns a client that reads each answer whole before it hands it
 // on, so that a request ends, for good or bad, within its context and within
 // MaxAnswer bytes: a longer answer is an [*AnswerTooLong], one cut short is
-// io.ErrUnexpectedEOF. It keeps few idle connections, follows no redirect and
+// io.ErrUnexpectedEOF (but see [KeepPart]). It keeps few idle connections, follows no redirect and
 // asks for no compression.
 func NewClient(o Options) *http.Client {
 	dial := o.Dial
@@ -78,6 +78,14 @@ func WithMaxAnswer(ctx context.Context, n int64) context.Context {
 
 type maxAnswerKey struct{}
 
+// KeepPart returns a context whose requests, if their answer is cut short, get
+// what came of it, and the error behind that.
+func KeepPart(ctx context.Context) context.Context {
+	return context.WithValue(ctx, keepPartKey{}, true)
+}
+
+type keepPartKey struct{}
+
 // whole is a transport whose answers are in memory and of bounded length.
 type whole struct {
 	base  http.RoundTripper
@@ -102,7 +110,12 @@ func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
 		body.Grow(int(resp.ContentLength) + bytes.MinRead) // at once, not by doubling
 	}
 	if _, err := body.ReadFrom(io.LimitReader(resp.Body, limit+1)); err != nil {
-		return nil, err
+		keep, _ := r.Context().Value(keepPartKey{}).(bool)
+		if ok := resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent; !keep || !ok {
+			return nil, err
+		}
+		resp.Body = io.NopCloser(io.MultiReader(&body, broken{err}))
+		return resp, nil
 	}
 	if int64(body.Len()) > limit {
 		return nil, &AnswerTooLong{limit}
@@ -110,6 +123,11 @@ func (w whole) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp.Body = io.NopCloser(&body)
 	return resp, nil
 }
+
+// broken is where an answer ends that was cut short.
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error) { return 0, b.err }
 
 // AnswerTooLong reports an answer of more than Limit bytes. What came of it is
 // dropped, and the connection closed.

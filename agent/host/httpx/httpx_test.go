@@ -89,6 +89,34 @@ func TestAnswersAreWholeOrAnError(t *testing.T) {
 	}
 }
 
+func TestWhatCameOfAnAnswerThatWasCutShortCanBeKept(t *testing.T) {
+	t.Parallel()
+	for status, kept := range map[int]bool{http.StatusOK: true, http.StatusPartialContent: true, http.StatusNotFound: false} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "20")
+			w.WriteHeader(status)
+			fmt.Fprint(w, "half of it")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}))
+		defer server.Close()
+		client := httpx.NewClient(httpx.Options{})
+		defer client.CloseIdleConnections()
+		r, err := http.NewRequestWithContext(httpx.KeepPart(t.Context()), http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body []byte
+		resp, err := client.Do(r)
+		if err == nil {
+			body, err = io.ReadAll(resp.Body)
+		}
+		if !errors.Is(err, io.ErrUnexpectedEOF) || kept && string(body) != "half of it" || !kept && resp != nil {
+			t.Errorf("%d: %q, %v", status, body, err)
+		}
+	}
+}
+
 func TestARequestMayHaveALimitOfItsOwn(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -99,6 +99,11 @@ func TestFailuresToReadAreToldApart(t *testing.T) {
 			is:      facts.ErrUnavailable, calls: 1, longest: 11 * time.Second,
 			says: cannot + "unavailable: no answer within 11s",
 		},
+		"a trickle": {
+			arrange: faulty(sim.Fault{Kind: sim.FaultSlow, Size: 10}),
+			is:      facts.ErrUnavailable, calls: 1, longest: 11 * time.Second,
+			says: cannot + "unavailable: no answer within 11s",
+		},
 		"garbage": {
 			arrange: faulty(sim.Fault{Kind: sim.FaultGarbage}),
 			is:      facts.ErrUnavailable, calls: 1,
@@ -110,8 +115,8 @@ func TestFailuresToReadAreToldApart(t *testing.T) {
 			says: cannot + "unavailable: the answer has no ETag",
 		},
 		"half of it": {
-			arrange: faulty(sim.Fault{Kind: sim.FaultTruncate}),
-			is:      facts.ErrUnavailable, calls: 2, longest: 3 * time.Second,
+			arrange: faulty(sim.Fault{Kind: sim.FaultTruncate}), // and then half of the rest, and so on
+			is:      facts.ErrUnavailable, calls: 8, longest: 3 * time.Second,
 			says: cannot + "unavailable: the answer was cut short",
 		},
 		"10 MB": {

@@ -8,16 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/host/awsapi"
 	"github.com/ecsnode/ecsnode/agent/host/httpx"
 )
 
 // Get reads an object of at most limit bytes. It takes up to 10 s, and 1 s for
-// each MiB of limit.
+// each MiB of limit; an answer that is cut short meanwhile is gone on with where
+// it ended, if the object is still the same.
 //
 // The error is facts.ErrAbsent if there is no such bucket or key, facts.ErrRefused
 // if the instance role does not allow s3:GetObject, the bucket is in another
@@ -44,36 +47,80 @@ func (c *Client) GetIfChanged(ctx context.Context, o facts.Object, etag string, 
 	return *content, true, nil
 }
 
-// read returns nil for an object that still has the ETag.
+// maxPieces bounds the requests for one object that is cut short again and again.
+const maxPieces = 8
+
+// read returns nil for an object that still has the ETag. It goes on with an
+// answer that was cut short where that ended, as long as something came of it.
 func (c *Client) read(ctx context.Context, o facts.Object, etag string, limit int64) (*facts.Content, error) {
 	in := &s3.GetObjectInput{Bucket: &o.Bucket, Key: &o.Key}
 	if etag != "" {
 		in.IfNoneMatch = &etag
 	}
-	out, err := c.get(ctx, in, c.of(o, limit))
+	var body bytes.Buffer
+	for pieces := 1; ; pieces++ {
+		out, err := c.piece(ctx, in, o, limit, &body)
+		if err == nil && out == nil {
+			return nil, nil
+		}
+		if err == nil {
+			return &facts.Content{Body: body.Bytes(), ETag: aws.ToString(out.ETag), VersionID: aws.ToString(out.VersionId)}, nil
+		}
+		var cut *cutShort
+		if !errors.As(err, &cut) || ctx.Err() != nil || pieces == maxPieces || cut.brought == 0 && pieces > 1 {
+			return nil, err
+		}
+		if in.IfNoneMatch = nil; body.Len() > 0 {
+			in.Range, in.IfMatch = aws.String(fmt.Sprintf("bytes=%d-", body.Len())), out.ETag
+		}
+	}
+}
+
+// cutShort is an answer that broke off.
+type cutShort struct {
+	brought int64 // bytes
+	error
+}
+
+func (e *cutShort) Unwrap() error { return e.error }
+
+// piece appends to body what comes of the object, from where in has it; nothing
+// and no answer if it has not changed. Beside a cutShort there is an answer too.
+func (c *Client) piece(ctx context.Context, in *s3.GetObjectInput, o facts.Object, limit int64, body *bytes.Buffer) (*s3.GetObjectOutput, error) {
+	of := c.of(o, limit)
+	out, err := c.get(ctx, in, func(options *s3.Options) {
+		of(options)
+		options.HTTPClient = awsapi.KeepPart(options.HTTPClient)
+	})
 	if err != nil {
-		if etag != "" && answerTo(err).status == http.StatusNotModified {
+		if in.IfNoneMatch != nil && answerTo(err).status == http.StatusNotModified {
 			return nil, nil
 		}
 		var long *httpx.AnswerTooLong
 		if errors.As(err, &long) {
 			return nil, tooLong(limit)
 		}
+		if in.IfMatch != nil && answerTo(err).status == http.StatusPreconditionFailed {
+			return nil, fmt.Errorf("%w: it changed while it was read", facts.ErrUnavailable)
+		}
 		return nil, classify(ctx, err, o, facts.Condition{}, getObject)
 	}
 	defer out.Body.Close()
-	var body bytes.Buffer
-	body.Grow(int(max(aws.ToInt64(out.ContentLength), 0)) + bytes.MinRead)
-	_, err = body.ReadFrom(out.Body)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))
-	case int64(body.Len()) > limit:
-		return nil, tooLong(limit)
-	case aws.ToString(out.ETag) == "":
+	if aws.ToString(out.ETag) == "" {
 		return nil, errNoETag
 	}
-	return &facts.Content{Body: body.Bytes(), ETag: *out.ETag, VersionID: aws.ToString(out.VersionId)}, nil
+	if !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", body.Len())) {
+		body.Reset() // a server may not heed Range: this is the whole
+	}
+	body.Grow(int(max(aws.ToInt64(out.ContentLength), 0)) + bytes.MinRead)
+	n, err := body.ReadFrom(out.Body)
+	switch {
+	case int64(body.Len()) > limit:
+		return nil, tooLong(limit)
+	case err != nil:
+		return out, &cutShort{n, fmt.Errorf("%w: %s", facts.ErrUnavailable, httpx.Cause(ctx, err))}
+	}
+	return out, nil
 }
 
 func tooLong(limit int64) error {

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/sim"
@@ -185,6 +190,79 @@ func TestOnlyWhatHasChangedIsRead(t *testing.T) {
 		}
 	})
 }
+
+// cutting is a connection that breaks off after so many bytes of content.
+type cutting struct {
+	aws.HTTPClient
+	after int64
+	asked []string            // Range of each request
+	then  func(*http.Request) // what happens before the next request
+}
+
+func (c *cutting) Do(r *http.Request) (*http.Response, error) {
+	if len(c.asked) > 0 && c.then != nil {
+		c.then(r)
+	}
+	c.asked = append(c.asked, r.Header.Get("Range"))
+	resp, err := c.HTTPClient.Do(r)
+	if err == nil && resp.ContentLength > c.after {
+		resp.Body = io.NopCloser(io.MultiReader(io.LimitReader(resp.Body, c.after), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	}
+	return resp, err
+}
+
+func TestAnAnswerThatIsCutShortIsGoneOnWith(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		body := strings.Repeat("0123456789", 100)
+		w.put(body)
+		c := &cutting{HTTPClient: w.answers.HTTPClient, after: 300}
+		w.answers.HTTPClient = c
+		got, err := w.client.Get(t.Context(), w.object, 1000)
+		if want := []string{"", "bytes=300-", "bytes=600-", "bytes=900-"}; err != nil || string(got.Body) != body || !slices.Equal(c.asked, want) {
+			t.Errorf("%d bytes by %q, %v", len(got.Body), c.asked, err)
+		}
+		// It is the same object throughout, or none.
+		c.asked = nil
+		c.then = func(*http.Request) {
+			c.then = nil
+			w.answers.HTTPClient = c.HTTPClient
+			w.put(strings.ToUpper(body) + "!")
+		}
+		_, err = w.client.Get(t.Context(), w.object, 1000)
+		want(t, err, facts.ErrUnavailable, "cannot read "+w.object.String()+": unavailable: it changed while it was read")
+		// A connection that brings nothing more is not tried for ever.
+		w.answers.HTTPClient = c
+		c.asked, c.after = nil, 0
+		_, err = w.client.Get(t.Context(), w.object, 2000)
+		want(t, err, facts.ErrUnavailable, "cannot read "+w.object.String()+": unavailable: the answer was cut short")
+		if len(c.asked) != 2 {
+			t.Errorf("asked %q", c.asked)
+		}
+	})
+}
+
+// TestAServerThatDoesNotHeedRangeBeginsAnew: it answers with the whole.
+func TestAServerThatDoesNotHeedRangeBeginsAnew(t *testing.T) {
+	bubble(t, sim.Options{}, endpoint, func(t *testing.T, w *world) {
+		const body = "some text"
+		answers := 0
+		w.answers.HTTPClient = do(func(*http.Request) (*http.Response, error) {
+			answers++
+			var content io.Reader = strings.NewReader(body)
+			if answers < 3 {
+				content = io.MultiReader(io.LimitReader(content, 6), iotest.ErrReader(io.ErrUnexpectedEOF))
+			}
+			return &http.Response{StatusCode: 200, ContentLength: int64(len(body)), Header: http.Header{"Etag": {`"1"`}}, Body: io.NopCloser(content)}, nil
+		})
+		if got, err := w.client.Get(t.Context(), object, limit); err != nil || string(got.Body) != body || answers != 3 {
+			t.Errorf("%q after %d answers, %v", got.Body, answers, err)
+		}
+	})
+}
+
+type do func(*http.Request) (*http.Response, error)
+
+func (d do) Do(r *http.Request) (*http.Response, error) { return d(r) }
 
 func TestOneOfManyWritesTheFirst(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
