@@ -34,6 +34,7 @@ func s3API() *api {
 type bucket struct {
 	name, region string
 	objects      map[string]*object // by key
+	key          string             // of KMS, which encrypts it; "": none that takes a permission
 }
 
 type object struct {
@@ -49,6 +50,15 @@ func (w *World) CreateBucket(name, region string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bucket(name, region)
+}
+
+// EncryptBucket has what is in a bucket encrypted with a customer's key of KMS, so
+// that to read takes kms:Decrypt and to write kms:GenerateDataKey.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+func (w *World) EncryptBucket(name, key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bucket(name, "").key = w.keyARN(key)
 }
 
 // bucket finds or makes a bucket; the caller holds the lock.

@@ -83,6 +83,9 @@ func getObject(c *s3Call) (any, error) {
 	if want := c.http.Header.Get("If-Match"); want != "" && want != o.etag {
 		return nil, preconditionFailed
 	}
+	if err := c.mayUseKey("kms:Decrypt"); err != nil {
+		return nil, err
+	}
 	answer := o.answer(http.StatusOK)
 	if c.http.Header.Get("If-None-Match") == o.etag {
 		answer.status = http.StatusNotModified
@@ -98,6 +101,17 @@ func getObject(c *s3Call) (any, error) {
 	}
 	answer.header["Content-Length"] = strconv.Itoa(len(answer.raw))
 	return answer, nil
+}
+
+// mayUseKey: what KMS answers is passed on, in the words of
+// github.com/ministryofjustice/modernisation-platform pull 11726.
+func (c *s3Call) mayUseKey(action string) error {
+	if c.in.key == "" || !c.world.isDenied(action, c.in.key) {
+		return nil
+	}
+	denied := s3Protocol{}.denied(c.caller.principal, action, c.in.key)
+	denied.Message = strings.ReplaceAll(denied.Message, `"`, "")
+	return denied
 }
 
 // cut leaves the bytes from the first on: the one form of a range that a node
@@ -148,6 +162,9 @@ func putObject(c *s3Call) (any, error) {
 		}
 	}
 	if err := c.checkSum(); err != nil {
+		return nil, err
+	}
+	if err := c.mayUseKey("kms:GenerateDataKey"); err != nil {
 		return nil, err
 	}
 	answer := c.world.put(c.in, c.key, c.body).answer(http.StatusOK)

@@ -26,7 +26,7 @@ func Missing(err error, action string) string {
 		if m[2] == "" {
 			return m[1]
 		}
-		return m[1] + " on " + httpx.Excerpt(m[2])
+		return m[1] + " on " + httpx.Excerpt(strings.Trim(m[2], `"`)) // S3 quotes its own
 	}
 	// Parameter Store once said no more than "The ciphertext refers to a customer
 	// master key that does not exist, does not exist in this region, or you are not

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -65,6 +66,10 @@ func classify(ctx context.Context, err error, o facts.Object, only facts.Conditi
 	elsewhere := a.code == "AuthorizationHeaderMalformed" || a.status == http.StatusMovedPermanently || a.status == http.StatusTemporaryRedirect
 	if elsewhere && a.region != "" && a.region != o.Region {
 		return fmt.Errorf("%w: the bucket is in %s, not in %s (%s)", facts.ErrRefused, a.region, o.Region, a.code)
+	}
+	// A bucket that a key of KMS encrypts takes the right to that key too.
+	if missing := awsapi.Missing(err, permissions); a.code == "AccessDenied" && strings.HasPrefix(missing, "kms:") {
+		return fmt.Errorf("%w: the instance role must allow %s (%s)", facts.ErrRefused, missing, a.code)
 	}
 	err = awsapi.Classify(ctx, err, permissions)
 	// https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html

@@ -69,6 +69,21 @@ func TestFailuresToReadAreToldApart(t *testing.T) {
 			is:      facts.ErrRefused, calls: 1,
 			says: cannot + "refused: the instance role must allow s3:GetObject (AccessDenied), or it is not there: without s3:ListBucket S3 does not tell",
 		},
+		"no permission for the key that encrypts it": {
+			arrange: func(w *world) { w.EncryptBucket(object.Bucket, "k1"); there(w); w.Deny("kms:Decrypt") },
+			is:      facts.ErrRefused, calls: 1,
+			says: cannot + "refused: the instance role must allow kms:Decrypt on arn:aws:kms:eu-west-1:123456789012:key/k1 (AccessDenied)",
+		},
+		"a clock that is slow": {
+			arrange: func(w *world) { there(w); w.signAt(-20 * time.Minute) },
+			is:      facts.ErrUnavailable, calls: 1,
+			says: cannot + "unavailable: the clock of the node is off by more than 15 minutes (RequestTimeTooSkewed): see chronyc tracking",
+		},
+		"a clock that is fast": {
+			arrange: func(w *world) { there(w); w.signAt(20 * time.Minute) },
+			is:      facts.ErrUnavailable, calls: 1,
+			says: cannot + "unavailable: the clock of the node is off by more than 15 minutes (RequestTimeTooSkewed): see chronyc tracking",
+		},
 		"a bucket in another region": {
 			object: func(o *facts.Object) { o.Region = "us-east-1" },
 			is:     facts.ErrRefused, calls: 1,
@@ -169,6 +184,16 @@ func TestFailuresToWriteAreToldApart(t *testing.T) {
 			arrange: func(w *world) { w.Deny("s3:PutObject") },
 			is:      facts.ErrRefused, calls: 1,
 			says: cannot + "refused: the instance role must allow s3:PutObject (AccessDenied)",
+		},
+		"no permission for the key that encrypts it": {
+			arrange: func(w *world) { w.EncryptBucket(object.Bucket, "k1"); w.Deny("kms:GenerateDataKey") },
+			is:      facts.ErrRefused, calls: 1,
+			says: cannot + "refused: the instance role must allow kms:GenerateDataKey on arn:aws:kms:eu-west-1:123456789012:key/k1 (AccessDenied)",
+		},
+		"a clock that is slow": {
+			arrange: func(w *world) { w.signAt(-20 * time.Minute) },
+			is:      facts.ErrUnavailable, calls: 1,
+			says: cannot + "unavailable: the clock of the node is off by more than 15 minutes (RequestTimeTooSkewed): see chronyc tracking",
 		},
 		"a bucket in another region": {
 			object: func(o *facts.Object) { o.Region = "us-east-1" },

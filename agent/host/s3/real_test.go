@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
@@ -288,24 +286,6 @@ func (w *world) answered(err error, what ...any) string {
 	return line
 }
 
-// late signs every request as if it were another time.
-type late struct {
-	aws.HTTPClient
-	keys awsapi.Keys
-	by   time.Duration
-}
-
-func (l late) Do(r *http.Request) (*http.Response, error) {
-	credentials, _ := l.keys.Retrieve(r.Context())
-	r.Header.Del("Authorization")
-	err := v4.NewSigner().SignHTTP(r.Context(), credentials, r, r.Header.Get("X-Amz-Content-Sha256"), "s3", region, time.Now().Add(l.by),
-		func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
-	if err != nil {
-		return nil, err
-	}
-	return l.HTTPClient.Do(r)
-}
-
 // TestFailuresAtARealServerAreToldApart: in the words that the simulator's answers
 // come to, see TestFailuresToReadAreToldApart.
 func TestFailuresAtARealServerAreToldApart(t *testing.T) {
@@ -353,7 +333,7 @@ func TestFailuresAtARealServerAreToldApart(t *testing.T) {
 			w := &world{t: t}
 			w.reach(awsapi.Options{Keys: &server.Keys}, server.Endpoint)
 			if tc.late != 0 {
-				w.answers.HTTPClient = late{w.answers.HTTPClient, server.Keys, tc.late}
+				w.signAt(tc.late)
 			}
 			o := facts.Object{Region: region, Bucket: object.Bucket, Key: server.Prefix + "key"}
 			if tc.object != nil {

@@ -260,10 +260,6 @@ func TestAServerThatDoesNotHeedRangeBeginsAnew(t *testing.T) {
 	})
 }
 
-type do func(*http.Request) (*http.Response, error)
-
-func (d do) Do(r *http.Request) (*http.Response, error) { return d(r) }
-
 func TestOneOfManyWritesTheFirst(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		var mu sync.Mutex

@@ -8,8 +8,10 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -38,6 +40,7 @@ type world struct {
 	sdk        *sdk.Client  // for what the client does not do
 	object     facts.Object // one that is not there yet
 	answers    *answers
+	signer     aws.CredentialsProvider
 
 	mu    sync.Mutex
 	dials []string
@@ -91,7 +94,7 @@ func (w *world) reach(o awsapi.Options, endpoint string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.answers = &answers{HTTPClient: config.HTTPClient}
+	w.answers, w.signer = &answers{HTTPClient: config.HTTPClient}, config.Credentials
 	config.HTTPClient = w.answers
 	w.client = s3.New(config, endpoint)
 	w.sdk = sdk.New(sdk.Options{
@@ -117,6 +120,28 @@ func (a *answers) Do(r *http.Request) (*http.Response, error) {
 }
 
 func (a *answers) last() int { return a.all[len(a.all)-1] }
+
+// signAt has every request signed by a clock that is off by so much.
+func (w *world) signAt(off time.Duration) {
+	below := w.answers.HTTPClient
+	w.answers.HTTPClient = do(func(r *http.Request) (*http.Response, error) {
+		who, err := w.signer.Retrieve(r.Context())
+		if err != nil {
+			return nil, err
+		}
+		err = v4.NewSigner().SignHTTP(r.Context(), who, r, r.Header.Get("X-Amz-Content-Sha256"), "s3", region, time.Now().Add(off),
+			func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
+		if err != nil {
+			return nil, err
+		}
+		return below.Do(r)
+	})
+}
+
+// do is a client of one function.
+type do func(*http.Request) (*http.Response, error)
+
+func (d do) Do(r *http.Request) (*http.Response, error) { return d(r) }
 
 func (w *world) remove(o facts.Object) {
 	w.t.Helper()
