@@ -3,7 +3,11 @@
 package node_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,12 +16,22 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/sim"
 )
 
+// often has the channel looked at each minute, and watched for one.
+const (
+	often        = "bundle: {schedule: '* * * * *', watch: 1m}\n"
+	settledOften = 2 * time.Minute
+	lookOften    = 65 * time.Second
+)
+
 func TestWhatMustNotComeIntoEffect(t *testing.T) {
+	const look, settled = lookOften, settledOften
 	other, err := bundle.NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +70,12 @@ func TestWhatMustNotComeIntoEffect(t *testing.T) {
 			d := n.publish(says("swapped"))
 			n.world.PutObject(bucketOf, "nodes/"+bundle.ObjectKey(d), []byte(strings.Repeat("x", int(n.doc.Stable.Size))))
 		}, duty.Failing, []string{"it is another archive than the channel names"}},
+		"another bundle under its name": {func(n *follower) {
+			other := n.upload(says("other"))
+			archive, _ := n.world.Object(bucketOf, "nodes/"+bundle.ObjectKey(other.Digest))
+			d := n.publish(says("one of which more can be said than of the other"))
+			n.world.PutObject(bucketOf, "nodes/"+bundle.ObjectKey(d), archive)
+		}, duty.Failing, []string{"it is another archive than the channel names"}},
 		"a truncated bundle": {func(n *follower) {
 			d := n.publish(says("cut"))
 			archive, _ := n.world.Object(bucketOf, "nodes/"+bundle.ObjectKey(d))
@@ -73,6 +93,22 @@ func TestWhatMustNotComeIntoEffect(t *testing.T) {
 			n.doc.Stable = n.uploadRaw([]byte("no archive at all"))
 			n.sign()
 		}, duty.Failing, []string{"it is no bundle"}},
+		"a gigabyte of nothing": {func(n *follower) {
+			n.doc.Stable = n.uploadRaw(packed(n.t, 1<<30/bundle.MaxFile, tar.Header{Name: "files/", Size: bundle.MaxFile}))
+			n.sign()
+		}, duty.Failing, []string{"is not put into effect: cannot unpack bundle", "unpacks to more"}},
+		"a name that leads out": {func(n *follower) {
+			n.doc.Stable = n.uploadRaw(packed(n.t, 1, tar.Header{Name: "files/../../../../../../etc/cron.d/x"}))
+			n.sign()
+		}, duty.Failing, []string{"cannot unpack bundle", "without . and .."}},
+		"a link that leads out": {func(n *follower) {
+			n.doc.Stable = n.uploadRaw(packed(n.t, 1, tar.Header{Name: "files/x", Typeflag: tar.TypeSymlink, Linkname: "/etc/shadow"}))
+			n.sign()
+		}, duty.Failing, []string{"cannot unpack bundle", "neither a file nor a directory"}},
+		"a device": {func(n *follower) {
+			n.doc.Stable = n.uploadRaw(packed(n.t, 1, tar.Header{Name: "files/x", Typeflag: tar.TypeBlock, Devmajor: 8}))
+			n.sign()
+		}, duty.Failing, []string{"cannot unpack bundle", "neither a file nor a directory"}},
 		"a forbidden path": {func(n *follower) {
 			n.publish(fstest.MapFS{"ecsnode.yaml": {Data: []byte("files: {items: {/etc/systemd/system/ecsnode.service.d/x.conf: {content: x}}}\n")}})
 		}, duty.Failing, []string{"belongs to ecsnode"}},
@@ -96,6 +132,7 @@ func TestWhatMustNotComeIntoEffect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onFollower(t, "", func(t *testing.T, n *follower) {
+				n.write("/etc/ecsnode/conf.d/40.yaml", often)
 				good := n.publish(says("good"))
 				n.run()
 				n.pass(settled)
@@ -104,10 +141,10 @@ func TestWhatMustNotComeIntoEffect(t *testing.T) {
 				n.wants(good, tc.state, tc.says...)
 				n.want(motd, "good in prod")
 				requests := n.world.Count("s3")
-				n.pass(30 * time.Minute)
+				n.pass(3 * time.Minute)
 				n.wants(good, tc.state, tc.says...)
-				if got := n.world.Count("s3") - requests; got > 2*3 {
-					t.Errorf("%d requests in half an hour", got)
+				if got := n.world.Count("s3") - requests; got > 3*4 {
+					t.Errorf("%d requests in three looks", got)
 				}
 				for _, rec := range n.status().Duties {
 					if rec.Name != "bundle" && rec.State != duty.OK {
@@ -124,6 +161,46 @@ func TestWhatMustNotComeIntoEffect(t *testing.T) {
 			})
 		})
 	}
+}
+
+// packed is an archive with good settings and so many of what a header says, each
+// as long as it says, and nothing but zeros.
+func packed(t *testing.T, n int, h tar.Header) []byte {
+	t.Helper()
+	var all bytes.Buffer
+	compressed := func(write func(w *tar.Writer, z io.Writer) error) []byte {
+		var b bytes.Buffer
+		z, err := zstd.NewWriter(&b, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+		if err == nil {
+			err = errors.Join(write(tar.NewWriter(z), z), z.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	// What was packed apart may be put together.
+	all.Write(compressed(func(w *tar.Writer, _ io.Writer) error {
+		const settings = "{}\n"
+		err := w.WriteHeader(&tar.Header{Name: "ecsnode.yaml", Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(settings))})
+		_, writeErr := io.WriteString(w, settings)
+		return errors.Join(err, writeErr, w.Flush())
+	}))
+	if h.Typeflag == 0 {
+		h.Typeflag = tar.TypeReg
+	}
+	zeros := compressed(func(_ *tar.Writer, z io.Writer) error { _, err := z.Write(make([]byte, h.Size)); return err })
+	for i := range n {
+		one := h
+		if n > 1 {
+			one.Name = fmt.Sprint(h.Name, i)
+		}
+		one.Mode = 0o644
+		all.Write(compressed(func(w *tar.Writer, _ io.Writer) error { return w.WriteHeader(&one) }))
+		all.Write(zeros)
+	}
+	all.Write(compressed(func(w *tar.Writer, _ io.Writer) error { return w.Close() }))
+	return all.Bytes()
 }
 
 // TestAChannelThatIsReadAsItWas, by a store that does not read what was written
@@ -208,6 +285,18 @@ func TestABundleThatFailsIsLeftAndStaysBad(t *testing.T) {
 		n.pass(look)
 		n.wants(good, duty.OK, "was bad for this node")
 		n.want(motd, "good in prod")
+
+		// Nor a promotion, by whoever has forced it: another is stable meanwhile, and
+		// this one is its canary, and then stable.
+		former := n.doc.Stable
+		n.doc.Stable, n.doc.Canary = n.upload(says("good")), &bundle.Canary{Slot: former, Percent: 99}
+		n.sign()
+		n.pass(look)
+		n.wants(good, duty.OK, "was bad for this node")
+		n.doc.Stable, n.doc.Canary = former, nil
+		n.sign()
+		n.pass(look)
+		n.wants(good, duty.OK, "brings no change", "was bad for this node")
 
 		// A signed retry does.
 		n.doc.Stable.Attempt++
@@ -300,6 +389,7 @@ func TestHoursWithoutS3(t *testing.T) {
 }
 
 func TestWhatS3RefusesIsTold(t *testing.T) {
+	const look, settled = lookOften, settledOften
 	for name, tc := range map[string]struct {
 		arrange func(n *follower)
 		says    string
@@ -314,10 +404,18 @@ func TestWhatS3RefusesIsTold(t *testing.T) {
 		"another region": {func(n *follower) {
 			n.write("/etc/ecsnode/conf.d/50.yaml", "bundle: {region: us-east-1}\n")
 		}, "refused: the bucket is in eu-west-1, not in us-east-1"},
+		"no permission for the key that encrypts it": {func(n *follower) {
+			n.world.EncryptBucket(bucketOf, "k1")
+			n.world.Deny("kms:Decrypt")
+		}, "refused: the instance role must allow kms:Decrypt on arn:aws:kms:eu-west-1:123456789012:key/k1 (AccessDenied)"},
+		"a clock that is wrong": {func(n *follower) {
+			n.world.SetClock(20 * time.Minute)
+		}, "unavailable: the clock of the node is off by more than 15 minutes (RequestTimeTooSkewed): see chronyc tracking"},
 		"throttling": {func(n *follower) { n.world.SetRate(sim.BucketS3Read, sim.Rate{}) }, "unavailable: throttled (SlowDown)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onFollower(t, "", func(t *testing.T, n *follower) {
+				n.write("/etc/ecsnode/conf.d/40.yaml", often)
 				good := n.publish(says("good"))
 				n.run()
 				n.pass(settled)
@@ -325,10 +423,10 @@ func TestWhatS3RefusesIsTold(t *testing.T) {
 				n.pass(look)
 				n.wants(good, duty.Failing, tc.says)
 				requests := n.world.Count("s3")
-				n.pass(time.Hour)
+				n.pass(15 * time.Minute)
 				n.wants(good, duty.Failing, tc.says)
-				if got := n.world.Count("s3") - requests; got > 3*15 {
-					t.Errorf("%d requests in an hour", got)
+				if got := n.world.Count("s3") - requests; got > 16 {
+					t.Errorf("%d requests in a quarter of an hour", got)
 				}
 			})
 		})

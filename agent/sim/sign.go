@@ -94,7 +94,7 @@ func (w *World) authenticate(r *http.Request, body []byte, as signing) (*credent
 		return nil, malformed
 	}
 	w.mu.Lock()
-	known := w.credentials[claim.accessKeyID]
+	known, ahead := w.credentials[claim.accessKeyID], w.ahead
 	w.mu.Unlock()
 	now := time.Now()
 	switch {
@@ -104,7 +104,7 @@ func (w *World) authenticate(r *http.Request, body []byte, as signing) (*credent
 		return nil, expiredToken
 	case claim.service != as.service, claim.region != cmp.Or(as.region, known.region), claim.date != signedAt.Format("20060102"):
 		return nil, wrongScope
-	case now.Sub(signedAt).Abs() > cmp.Or(as.maxSkew, maxClockSkew):
+	case now.Add(ahead).Sub(signedAt).Abs() > cmp.Or(as.maxSkew, maxClockSkew):
 		return nil, clockSkewed
 	case !claim.signedBy(known, r, body, signedAt, as):
 		return nil, signatureMismatch

@@ -52,11 +52,20 @@ type World struct {
 	nodes       []*Node
 	credentials map[string]*credentials // by access key id
 	denied      map[string]bool         // IAM actions, see Deny
+	ahead       time.Duration           // of the nodes' clocks, see SetClock
 	clusters    map[string]*cluster     // by name
 	buckets     map[string]*bucket      // of S3, by name
 	parameters  map[string]*parameter   // of Parameter Store, by name
 	secrets     map[string]*secret      // by name
 	ecs         ecsState
+}
+
+// SetClock sets by how much the clock by which AWS's APIs judge signatures is ahead
+// of the nodes'.
+func (w *World) SetClock(ahead time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ahead = ahead
 }
 
 // New makes a world with one node. It panics on tags that SetTags refuses.
