@@ -126,16 +126,18 @@ func TestABundleIsCheckedWhole(t *testing.T) {
 		tree bundle.Tree
 		says []string
 	}{
-		"well":                  {tree("files: {items: {/etc/motd: {template: motd}, /etc/x: {source: app/x}}}"), nil},
-		"nothing":               {tree(""), nil},
-		"a template it lacks":   {tree("files: {items: {/etc/motd: {template: mtod}}}"), []string{`b/ecsnode.yaml:1:39: files.items."/etc/motd".template: the bundle has no templates/mtod`}},
-		"a wrong template":      {tree("files: {items: {/etc/motd: {template: wrong}}}"), []string{"/etc/ecsnode/templates/wrong: function \"tga\" not defined"}},
-		"one of the image":      {tree("node_config: {files: {x: {template: /usr/share/x, format: text}}}"), nil},
-		"a file it lacks":       {tree("files: {items: {/etc/x: {source: app/y}}}"), []string{"the bundle has no files/app/y"}},
-		"a hook that cannot be": {notExecutable, []string{"b/hooks/drained.d/20:1:1: a hook is executable"}},
-		"no YAML":               {tree("files: ["), []string{"b/ecsnode.yaml:1:"}},
-		"two mistakes":          {tree("hold: yes\nclutser: web"), []string{"b/ecsnode.yaml:1:7: hold: a bundle does not hold", "unknown key"}},
-		"against the image":     {tree("volumes: {other: {device: /dev/xvdf, filesystem: xfs, mount_point: /other}}"), []string{"it is the device of data too"}},
+		"well":                               {tree("files: {items: {/etc/motd: {template: motd}, /etc/x: {source: app/x}}}"), nil},
+		"nothing":                            {tree(""), nil},
+		"a template it lacks":                {tree("files: {items: {/etc/motd: {template: mtod}}}"), []string{`b/ecsnode.yaml:1:39: files.items."/etc/motd".template: the bundle has no templates/mtod`}},
+		"a wrong template":                   {tree("files: {items: {/etc/motd: {template: wrong}}}"), []string{"/etc/ecsnode/templates/wrong: function \"tga\" not defined"}},
+		"one of the image":                   {tree("node_config: {files: {x: {template: /usr/share/x, format: text}}}"), nil},
+		"a template of node.config":          {tree("node_config: {files: {x: {template: motd, format: text}}}"), nil},
+		"a template of node.config it lacks": {tree("node_config: {files: {x: {template: mtod, format: text}}}"), []string{`node_config.files.x.template: the bundle has no templates/mtod`}},
+		"a file it lacks":                    {tree("files: {items: {/etc/x: {source: app/y}}}"), []string{"the bundle has no files/app/y"}},
+		"a hook that cannot be":              {notExecutable, []string{"b/hooks/drained.d/20:1:1: a hook is executable"}},
+		"no YAML":                            {tree("files: ["), []string{"b/ecsnode.yaml:1:"}},
+		"two mistakes":                       {tree("hold: yes\nclutser: web"), []string{"b/ecsnode.yaml:1:7: hold: a bundle does not hold", "unknown key"}},
+		"against the image":                  {tree("volumes: {other: {device: /dev/xvdf, filesystem: xfs, mount_point: /other}}"), []string{"it is the device of data too"}},
 	} {
 		problems := config.CheckBundle(tc.tree, "b/ecsnode.yaml", image)
 		if len(problems) != len(tc.says) {

@@ -106,7 +106,11 @@ func (l *Loaded) CheckTemplates(disk Reader) (problems strict.Problems) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Config.NodeConfig.Files)) {
 		if f := l.Config.NodeConfig.Files[name]; f.Template != "" {
-			check(strict.Key("node_config.files", name)+".template", f.Template, func(source string) error {
+			at := f.Template
+			if !path.IsAbs(at) {
+				at = path.Join(bundle.TemplateDir, at)
+			}
+			check(strict.Key("node_config.files", name)+".template", at, func(source string) error {
 				t, err := nodeconfig.ParseTemplate(f, source)
 				if err == nil && t.Calls("secret") {
 					err = errors.New("a secret cannot be in what every container reads")

@@ -42,7 +42,7 @@ func TestTemplatesThatTheConfigurationNamesAreChecked(t *testing.T) {
 node_config:
   files:
     node.config: {template: /etc/ecsnode/templates/node}
-    other: {template: /etc/ecsnode/templates/leak}
+    other: {template: leak}
 `,
 		"/etc/ecsnode/templates/good":   `{{ range $k, $v := ssmTree "/app" }}{{ $k }}={{ $v | envfilequote }}{{ end }}`,
 		"/etc/ecsnode/templates/typo":   "a\n{{ if false }}{{ tagg \"x\" }}{{ end }}",

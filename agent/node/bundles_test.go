@@ -154,9 +154,10 @@ func (n *follower) report() string {
 func TestTheFirstBootPullsBeforeAnythingIsRendered(t *testing.T) {
 	onFollower(t, "", func(t *testing.T, n *follower) {
 		d := n.publish(fstest.MapFS{"ecsnode.yaml": {Data: []byte(`
-node_config: {files: {node.config: {values: {FROM: {value: bundle}}}}}
+node_config: {files: {node.config: {values: {FROM: {value: bundle}}}, app: {template: app.env, values: {A: {value: a}}}}}
 files: {items: {` + motd + `: {source: motd}}}
-`)}, "files/motd": {Data: []byte("hello\n")}})
+`)}, "files/motd": {Data: []byte("hello\n")}, "templates/app.env": {Data: []byte("# of the bundle\n{{ range .Variables }}{{ .Name }}={{ .Value | shellquote }}\n{{ end }}")}})
+		n.write("/etc/ecsnode/templates/app.env", "# of the image\n")
 		if err := os.MkdirAll(filepath.Join(n.root, "etc/ecs"), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -164,6 +165,7 @@ files: {items: {` + motd + `: {source: motd}}}
 			t.Errorf("boot: %v", err)
 		}
 		n.want(nodeConfig, "FROM='bundle'")
+		n.want("/etc/container_config/app", "# of the bundle", "A='a'")
 		n.want(motd, "hello")
 		if got := n.log.String(); strings.Count(got, "duty=nodeconfig") != 1 {
 			t.Errorf("node.config was not written once:\n%s", got)

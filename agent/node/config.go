@@ -3,15 +3,18 @@ package node
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/duties/daemonjson"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
+	"github.com/ecsnode/ecsnode/agent/duties/files"
 	"github.com/ecsnode/ecsnode/agent/duties/guard"
 	"github.com/ecsnode/ecsnode/agent/duties/instance"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
@@ -88,7 +91,14 @@ func (n *Node) bundleDir() string {
 // The parts of the configuration that duties read.
 
 func (n *Node) nodeConfig() cell.Reader[nodeconfig.Config] {
-	return cell.View(n.config, func(e *effective) nodeconfig.Config { return e.NodeConfig })
+	return cell.View(n.config, func(e *effective) nodeconfig.Config {
+		c := e.NodeConfig
+		if dir := e.loaded.BundleDir(); dir != "" {
+			c.Templates = append(c.Templates, path.Join(dir, bundle.TemplateDir))
+		}
+		c.Templates = append(c.Templates, files.TemplateDir)
+		return c
+	})
 }
 
 func (n *Node) ecsConfig() cell.Reader[ecsconfig.Config] {

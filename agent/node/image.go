@@ -162,8 +162,10 @@ func (n *Node) machineOf(name string) (elf.Machine, error) {
 func templateFiles(c config.Config) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(c.NodeConfig.Files)) {
-		if t := c.NodeConfig.Files[name].Template; t != "" {
+		if t := c.NodeConfig.Files[name].Template; path.IsAbs(t) {
 			names = append(names, t)
+		} else if t != "" {
+			names = append(names, path.Join(files.TemplateDir, t))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Files.Items)) {

@@ -12,11 +12,15 @@ type Config struct {
 	Directory     string          `yaml:"directory" help:"Directory of the files; containers mount it whole, because a mounted file never sees an update."`
 	DirectoryMode fsx.Mode        `yaml:"directory_mode" help:"Mode of the directory and of those in it that files are in."`
 	Files         map[string]File `yaml:"files" help:"The files by name; a name may have subdirectories, such as app/env."`
+
+	// Templates are where a template is looked for whose name is not absolute: the
+	// first directory that has it counts.
+	Templates []string `yaml:"-"`
 }
 
 // File is one file.
 type File struct {
-	Template string           `yaml:"template" help:"Path on the node of a template of your own; empty: the built-in one, NAME='value' for each variable."`
+	Template string           `yaml:"template" help:"A template of your own, by its name below templates/ of the bundle or of /etc/ecsnode, or by its absolute path; empty: the built-in one, NAME='value' for each variable."`
 	Format   Format           `yaml:"format" help:"shell: checked to assign literal values and nothing else before it is written; text: not checked."`
 	Mode     fsx.Mode         `yaml:"mode" help:"Mode of the file."`
 	Values   map[string]Value `yaml:"values" help:"Variables of your own by name."`

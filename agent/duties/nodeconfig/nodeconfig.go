@@ -99,7 +99,7 @@ func (d *Duty) inputs() (Config, render.Inputs, error) {
 // means for the file that is there.
 func (d *Duty) render(cfg Config, name string, in render.Inputs) (Rendered, error) {
 	f := cfg.Files[name]
-	source, err := d.template(f)
+	source, err := d.template(cfg, f)
 	var r Rendered
 	if err == nil {
 		r, err = Render(f, source, in)
@@ -111,12 +111,22 @@ func (d *Duty) render(cfg Config, name string, in render.Inputs) (Rendered, erro
 	return r, nil
 }
 
-func (d *Duty) template(f File) (string, error) {
+func (d *Duty) template(cfg Config, f File) (string, error) {
 	if f.Template == "" {
 		return d.BuiltIn, nil
 	}
-	source, err := d.FS.ReadFile(f.Template)
-	return string(source), err
+	if path.IsAbs(f.Template) {
+		source, err := d.FS.ReadFile(f.Template)
+		return string(source), err
+	}
+	err := fmt.Errorf("there is no template %s: %w", f.Template, fs.ErrNotExist)
+	for _, dir := range cfg.Templates {
+		var source []byte
+		if source, err = d.FS.ReadFile(path.Join(dir, f.Template)); !errors.Is(err, fs.ErrNotExist) {
+			return string(source), err
+		}
+	}
+	return "", err
 }
 
 // standing says what becomes of the file while no new one can be rendered.

@@ -112,6 +112,28 @@ func (n *node) fails(waiting bool, want string) {
 	}
 }
 
+func TestATemplateOfARelativeNameIsTheFirstThatIsThere(t *testing.T) {
+	n := newNode(t)
+	n.configure(func(c *nodeconfig.Config, f *nodeconfig.File) {
+		f.Template, f.Format = "app/env", nodeconfig.PlainText
+		c.Templates = []string{"/bundle/templates", "/image/templates"}
+	})
+	if _, err := n.duty.Reconcile(t.Context()); err == nil || !strings.Contains(err.Error(), "/image/templates/app/env") {
+		t.Errorf("without one: %v", err)
+	}
+	const vars = "{{ range .Variables }}{{ .Name }}={{ .Value }}\n{{ end }}"
+	n.write("/image/templates/app/env", "# image\n"+vars)
+	n.pass(true)
+	if got := n.read(target); !strings.HasPrefix(got, "# image\n") {
+		t.Errorf("got\n%s", got)
+	}
+	n.write("/bundle/templates/app/env", "# bundle\n"+vars)
+	n.pass(true)
+	if got := n.read(target); !strings.HasPrefix(got, "# bundle\n") || !strings.Contains(got, "MY_ENVIRONMENT=prod\n") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestTheFirstPassWritesAndTheSecondDoesNot(t *testing.T) {
 	n := newNode(t)
 	out := n.pass(true)

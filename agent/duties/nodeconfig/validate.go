@@ -67,8 +67,8 @@ func refuseMode(mode, needed, usual fsx.Mode) string {
 }
 
 func (f File) validate(report func(path, message string)) {
-	if f.Template != "" && !path.IsAbs(f.Template) {
-		report("template", fmt.Sprintf("%q is not an absolute path", f.Template))
+	if f.Template != "" && !path.IsAbs(f.Template) && (!fs.ValidPath(f.Template) || f.Template == ".") {
+		report("template", fmt.Sprintf("%q is neither the name of a file below templates/ nor an absolute path", f.Template))
 	}
 	if f.Format == PlainText && f.Template == "" {
 		report("template", "format text needs a template: the built-in one writes for shells")

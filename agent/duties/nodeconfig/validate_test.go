@@ -125,10 +125,10 @@ func TestWhatIsNotValid(t *testing.T) {
 			[]string{`files."node.config/a/b": "node.config" is a file, so nothing can be below it`},
 		},
 		"templates": {change(func(c *nodeconfig.Config) {
-			c.Files["relative"] = file(func(f *nodeconfig.File) { f.Template = "x.tmpl" })
+			c.Files["relative"] = file(func(f *nodeconfig.File) { f.Template = "../x.tmpl" })
 			c.Files["text"] = file(func(f *nodeconfig.File) { f.Format = nodeconfig.PlainText })
 		}), []string{
-			`files.relative.template: "x.tmpl" is not an absolute path`,
+			`files.relative.template: "../x.tmpl" is neither the name of a file below templates/ nor an absolute path`,
 			"files.text.template: format text needs a template: the built-in one writes for shells",
 		}},
 		"names of values": {values(map[string]nodeconfig.Value{"": x, "1A": x, "A-B": x, "Ä": x, "NODE_REGION": x, "UID": x, "BASH_VERSION": x, "_": x}), []string{
