@@ -146,6 +146,7 @@ func archiveOf(t *testing.T, text string) []byte {
 }
 
 func TestBundlesByARealS3Server(t *testing.T) {
+	t.Parallel()
 	c := newCustomer(t)
 	p, ctx := c.publisher(c.server.Keys), t.Context()
 	channel := "s3://" + s3test.Bucket + "/" + c.server.Prefix + "channels/stable: "

@@ -375,6 +375,11 @@ func TestADrainKeepsWhatRuns(t *testing.T) {
 		n.publish(says("two"))
 		n.pass(look)
 		n.wants(one, duty.OK, "the node drains")
+		r, b, err := n.node().PullBundle(t.Context()) // nor does who asks for it
+		if err != nil || r.State != duty.OK || b.Digest != string(one) || b.Waits != "the node drains" {
+			t.Errorf("%+v %+v %v", r, b, err)
+		}
+		n.want(motd, "one in prod")
 	})
 }
 
