@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command beside a real S3 server, versitygw, which is installed into
-# .cache if it is not there and serves on loopback as long as the command runs.
+# Runs a command beside a real S3 server, versitygw, which is installed into the
+# user's cache if it is not there and serves on loopback as long as the command runs.
 # Tests find it by the environment: ECSNODE_TEST_S3 is its URL; the keys _ACCESS
 # and _SECRET may do all, and the key "stranger", with the same secret, nothing.
 # The bucket acme-config is there and keeps versions.
@@ -9,7 +9,8 @@
 #   CI=true                                   fails where the server cannot run
 set -euo pipefail
 readonly version=v1.8.0
-cache=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.cache/versitygw-$version
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ecsnode/versitygw-$version
+readonly cache
 server=$cache/versitygw
 
 dir=$(mktemp -d)
