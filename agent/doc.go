@@ -32,6 +32,7 @@ Nothing imports upwards, and nothing of its own layer unless it says so here:
 	   publish (bundle, facts)
 	2  duties/* (duty, cell, when, facts, fsx, render)
 	   host/* (facts, fsx; clients of AWS also host/httpx and host/awsapi)
+	   host/s3/s3test (host/awsapi), by which tests reach a real S3 server
 	   status (duty, cell, facts, fsx)   sim (facts)   image (facts, fsx)
 	   duties/bundle also bundle
 	3  config (config/strict, the duties' Config types, when, render, facts, fsx, bundle)
