@@ -38,6 +38,7 @@ var layers = []struct{ pkg, imports string }{
 
 	{"agent/config", "agent/config/strict agent/duties/* agent/when agent/render agent/fsx agent/facts agent/bundle"},
 
+	{"agent/iam", "agent/config agent/duties/* agent/bundle agent/facts agent/render"},
 	{"agent/migrate", "agent/facts agent/fsx agent/render agent/when agent/duties/nodeconfig agent/duties/ecsconfig"},
 
 	// The simulator is never part of the agent: neither the node nor the
@@ -45,7 +46,7 @@ var layers = []struct{ pkg, imports string }{
 	{"agent/node", "agent/facts agent/cell agent/when agent/fsx agent/duty agent/render agent/duties/* " +
 		"agent/host/* agent/status agent/config agent/config/strict agent/bundle agent/publish agent/migrate agent/image templates"},
 	{"agent/cmd/ecsnode-sim", "agent/sim agent/facts agent/fsx"},
-	{"agent/cmd/*", "agent/node agent/status agent/config agent/config/strict agent/bundle agent/publish agent/duty agent/facts agent/fsx agent/image templates"},
+	{"agent/cmd/*", "agent/node agent/status agent/config agent/config/strict agent/bundle agent/publish agent/duty agent/facts agent/fsx agent/image agent/iam templates"},
 
 	{"scripts/bench", "agent/sim agent/bundle"},
 	{"scripts/*", ""},

@@ -76,49 +76,98 @@ func (l *Loaded) BundleDir() string {
 // what is wrong with them. The node reads them when it renders, and leaves out
 // nothing but the file that one is for.
 func (l *Loaded) CheckTemplates(disk Reader) (problems strict.Problems) {
-	check := func(setting, name string, parse func(source string) error) {
-		source, name, err := l.readFirst(disk, name)
-		if err == nil {
-			err = parse(string(source))
-			if err != nil {
-				err = fmt.Errorf("%s: %w", name, err)
-			}
-		}
+	l.eachTemplate(disk, func(setting string, _ *render.Template, err error) {
 		if err != nil {
 			problems = append(problems, l.result.Problem(setting, err))
 		}
+	})
+	l.eachSource(func(setting, name string) {
+		if _, _, err := l.readFirst(disk, name); err != nil {
+			problems = append(problems, l.result.Problem(setting, err))
+		}
+	})
+	problems.Sort()
+	return problems
+}
+
+// eachTemplate calls visit for each file that the configuration names as a
+// template, with what is wrong with it.
+func (l *Loaded) eachTemplate(disk Reader, visit func(setting string, t *render.Template, err error)) {
+	look := func(setting, name string, parse func(source string) (*render.Template, error)) {
+		source, name, err := l.readFirst(disk, name)
+		var t *render.Template
+		if err == nil {
+			if t, err = parse(string(source)); err != nil {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		visit(setting, t, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Config.Files.Items)) {
 		f := l.Config.Files.Items[name]
-		setting := strict.Key("files.items", name)
-		switch {
-		case f.Template != "":
-			check(setting+".template", path.Join(bundle.TemplateDir, f.Template), func(source string) error {
-				t, err := render.Parse(f.Template, source, struct{}{})
-				if err == nil && t.Calls("secret") && l.Config.Files.NeverSecret(name) {
-					err = render.ErrSecret
-				}
-				return err
-			})
-		case f.Source != "":
-			check(setting+".source", path.Join(bundle.FileDir, f.Source), func(string) error { return nil })
+		if f.Template == "" {
+			continue
 		}
+		look(strict.Key("files.items", name)+".template", path.Join(bundle.TemplateDir, f.Template), func(source string) (*render.Template, error) {
+			t, err := render.Parse(f.Template, source, struct{}{})
+			if err == nil && t.Calls("secret") && l.Config.Files.NeverSecret(name) {
+				err = render.ErrSecret
+			}
+			return t, err
+		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Config.NodeConfig.Files)) {
-		if f := l.Config.NodeConfig.Files[name]; f.Template != "" {
-			at := f.Template
-			if !path.IsAbs(at) {
-				at = path.Join(bundle.TemplateDir, at)
+		f := l.Config.NodeConfig.Files[name]
+		if f.Template == "" {
+			continue
+		}
+		at := f.Template
+		if !path.IsAbs(at) {
+			at = path.Join(bundle.TemplateDir, at)
+		}
+		look(strict.Key("node_config.files", name)+".template", at, func(source string) (*render.Template, error) {
+			t, err := nodeconfig.ParseTemplate(f, source)
+			if err == nil && t.Calls("secret") {
+				err = errors.New("a secret cannot be in what every container reads")
 			}
-			check(strict.Key("node_config.files", name)+".template", at, func(source string) error {
-				t, err := nodeconfig.ParseTemplate(f, source)
-				if err == nil && t.Calls("secret") {
-					err = errors.New("a secret cannot be in what every container reads")
-				}
-				return err
-			})
+			return t, err
+		})
+	}
+}
+
+func (l *Loaded) eachSource(visit func(setting, name string)) {
+	for _, name := range slices.Sorted(maps.Keys(l.Config.Files.Items)) {
+		if f := l.Config.Files.Items[name]; f.Template == "" && f.Source != "" {
+			visit(strict.Key("files.items", name)+".source", path.Join(bundle.FileDir, f.Source))
 		}
 	}
-	problems.Sort()
-	return problems
+}
+
+// Asks returns what the settings, and the templates they name, ask of Parameter
+// Store and Secrets Manager. Templates that cannot be read are an error: what
+// they ask is not known.
+func (l *Loaded) Asks(disk Reader) (asks render.Asks, err error) {
+	strict.Walk(l.Config, func(s strict.Setting) {
+		switch t := s.Value.(type) {
+		case *render.Text:
+			if t != nil {
+				asks = asks.Add(t.Asks())
+			}
+		case interface{ Asks() render.Asks }:
+			asks = asks.Add(t.Asks())
+		}
+	})
+	var problems strict.Problems
+	l.eachTemplate(disk, func(setting string, t *render.Template, err error) {
+		if err != nil {
+			problems = append(problems, l.result.Problem(setting, err))
+			return
+		}
+		asks = asks.Add(t.Asks())
+	})
+	if len(problems) > 0 {
+		problems.Sort()
+		return asks, problems
+	}
+	return asks, nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"text/template"
 	"text/template/parse"
+
+	"github.com/ecsnode/ecsnode/agent/facts"
 )
 
 // Bounds of a template as it is written.
@@ -37,7 +39,9 @@ func (t *Template) inspect() (err error) {
 				t.note(n.Ident)
 			}
 		case *parse.PipeNode:
-			bad = wrongPipe(n)
+			if bad = wrongPipe(n); bad == nil {
+				t.asks.note(n)
+			}
 		case *parse.TemplateNode:
 			if in := t.t.Lookup(n.Name); in == nil || in.Tree == nil {
 				bad = fmt.Errorf("template %q is not defined", n.Name)
@@ -53,6 +57,41 @@ func (t *Template) inspect() (err error) {
 		}
 	}
 	return err
+}
+
+// Asks is what a template asks of Parameter Store and Secrets Manager, as far as
+// that is written in it.
+type Asks struct {
+	Named  facts.References // what it names, each once
+	Unsaid []string         // the functions of which it makes a name when it is rendered
+}
+
+// Add returns what a and b ask for together, in order.
+func (a Asks) Add(b Asks) Asks {
+	a.Named = slices.SortedFunc(slices.Values(slices.Concat(a.Named, b.Named)), facts.ParameterRef.Compare)
+	a.Unsaid = slices.Sorted(slices.Values(slices.Concat(a.Unsaid, b.Unsaid)))
+	return Asks{slices.Compact(a.Named), slices.Compact(a.Unsaid)}
+}
+
+func (a *Asks) note(p *parse.PipeNode) {
+	for i, c := range p.Cmds {
+		fn, ok := c.Args[0].(*parse.IdentifierNode)
+		if !ok || !slices.Contains([]string{facts.SSMParameter, facts.SSMTree, facts.ASecret}, fn.Ident) {
+			continue
+		}
+		var name parse.Node
+		switch {
+		case len(c.Args) > 1:
+			name = c.Args[1]
+		case i > 0:
+			name = p.Cmds[i-1]
+		}
+		if text, written := literal(name); written {
+			*a = a.Add(Asks{Named: facts.References{{Kind: fn.Ident, Name: text}}})
+		} else {
+			*a = a.Add(Asks{Unsaid: []string{fn.Ident}})
+		}
+	}
 }
 
 func (t *Template) note(names ...string) {

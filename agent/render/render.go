@@ -90,6 +90,7 @@ type Template struct {
 	t        *template.Template
 	calls    []string        // functions, each once
 	literals map[string]bool // texts that are written in it
+	asks     Asks
 }
 
 // Parse parses src and tries it on made-up facts with sample as its data, so
@@ -143,6 +144,10 @@ func (t *Template) try(sample any) (text string, doubtful bool, err error) {
 
 // Calls reports whether the template, on any of its branches, calls the function.
 func (t *Template) Calls(name string) bool { return slices.Contains(t.calls, name) }
+
+// Asks returns what the template, on any of its branches, asks of Parameter Store
+// and Secrets Manager.
+func (t *Template) Asks() Asks { return t.asks }
 
 // Render executes the template with data as its dot. The error is a
 // [MissingError] if inputs lack something, and then the text is empty. An error

@@ -43,6 +43,14 @@ func (Text) Expected() string { return "text or a template" }
 // Calls reports whether t calls a function of templates.
 func (t Text) Calls(function string) bool { return t.t != nil && t.t.Calls(function) }
 
+// Asks returns what t asks of Parameter Store and Secrets Manager.
+func (t Text) Asks() Asks {
+	if t.t == nil {
+		return Asks{}
+	}
+	return t.t.Asks()
+}
+
 // Render returns the value over in; see [Template.Render].
 func (t Text) Render(in Inputs) (string, error) {
 	if t.t == nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -33,7 +34,8 @@ type operation struct {
 	// bucket names the request-rate bucket that the call draws from; nil for
 	// an operation without.
 	bucket func(*apiRequest) string
-	// resource is the ARN a refusal names; nil where AWS names none.
+	// resource is the ARN that the action is on, which a refusal names; nil for
+	// an action that knows none.
 	resource func(*apiRequest) string
 	// handle answers the call; its error is an *apiError. The world's lock is
 	// held.
@@ -49,6 +51,18 @@ type apiRequest struct {
 	http      *http.Request // its body is read
 	form      url.Values    // query protocol
 	body      []byte
+	needed    []Permission
+}
+
+// allows says whether the caller may do something, and notes that it was asked
+// for; the world's lock is held.
+func (r *apiRequest) allows(action, resource string) bool {
+	p := Permission{Action: action, Resource: resource}
+	if service, name, _ := strings.Cut(action, ":"); service == "ecs" && !slices.Contains(withoutCluster, name) {
+		p.Cluster = clusterARN(r)
+	}
+	r.needed = append(r.needed, p)
+	return !r.world.isDenied(action, resource)
 }
 
 // apiError is an error answer of an AWS API.
@@ -118,6 +132,7 @@ func (w *World) AWS() http.Handler {
 				call.http = r
 				w.serveAPI(rw, r, a, call)
 			},
+			needed: func() []Permission { return call.needed },
 		})
 	})
 }
@@ -179,11 +194,11 @@ func (w *World) callAPI(r *http.Request, a *api, call *apiRequest) (any, error) 
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	resource := ""
-	if op.resource != nil && len(w.denied) > 0 {
+	resource := anything(call)
+	if op.resource != nil {
 		resource = op.resource(call)
 	}
-	if action := a.name + ":" + cmp.Or(op.action, call.operation); w.isDenied(action, resource) {
+	if action := a.name + ":" + cmp.Or(op.action, call.operation); !call.allows(action, resource) {
 		return nil, a.protocol.denied(caller.principal, action, resource)
 	}
 	return op.handle(call)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,13 +16,27 @@ func autoscalingAPI() *api {
 		name:     "autoscaling",
 		protocol: awsQueryProtocol{namespace: "http://autoscaling.amazonaws.com/doc/2011-01-01/"},
 		operations: map[string]operation{
-			"CompleteLifecycleAction":        {handle: completeLifecycleAction},
+			"CompleteLifecycleAction":        {resource: askedGroup, handle: completeLifecycleAction},
 			"DescribeAutoScalingInstances":   {handle: describeAutoScalingInstances},
 			"DescribeLifecycleHooks":         {handle: describeLifecycleHooks},
-			"RecordLifecycleActionHeartbeat": {handle: recordLifecycleActionHeartbeat},
-			"SetInstanceHealth":              {handle: setInstanceHealth},
+			"RecordLifecycleActionHeartbeat": {resource: askedGroup, handle: recordLifecycleActionHeartbeat},
+			"SetInstanceHealth":              {resource: askedGroup, handle: setInstanceHealth},
 		},
 	}
+}
+
+// askedGroup is the group that a call names, or that of the instance it names.
+// What identifies a group in its ARN is made up.
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
+func askedGroup(r *apiRequest) string {
+	group := r.form.Get("AutoScalingGroupName")
+	for _, n := range r.world.nodes {
+		if group == "" && n.instance.ID == r.form.Get("InstanceId") {
+			group = n.group
+		}
+	}
+	account := strings.Split(r.caller.principal, ":")[4]
+	return fmt.Sprintf("arn:aws:autoscaling:%s:%s:autoScalingGroup:00000000-0000-4000-8000-000000000000:autoScalingGroupName/%s", r.caller.region, account, group)
 }
 
 // SetGroup puts the node's instance into an Auto Scaling group, in which it has

@@ -21,6 +21,17 @@ type Call struct {
 	Duration  time.Duration `json:"-"`               // until the answer was written; "seconds" in JSON
 	Client    string        `json:"client"`          // remote address
 	Fault     string        `json:"fault,omitempty"` // the fault applied, "" for none
+
+	// Permissions are those that IAM looked for, in order; none before the call
+	// has ended, and none where it did not get as far as that.
+	Permissions []Permission `json:"permissions,omitempty"`
+}
+
+// Permission is what a caller must be allowed to do.
+type Permission struct {
+	Action   string `json:"action"`            // "ecs:StopTask"
+	Resource string `json:"resource"`          // an ARN, or *
+	Cluster  string `json:"cluster,omitempty"` // the value of the condition key ecs:cluster
 }
 
 // MarshalJSON gives the duration in seconds.
@@ -57,7 +68,7 @@ func newCallLog(limit int, onCall func(Call)) *callLog {
 }
 
 // begin logs c and returns the function that completes it.
-func (l *callLog) begin(c Call) (done func(status int, bytes int64, took time.Duration, fault string)) {
+func (l *callLog) begin(c Call) (done func(status int, bytes int64, took time.Duration, fault string, needed []Permission)) {
 	entry := &c
 	l.mu.Lock()
 	if len(l.ring) < l.limit {
@@ -75,9 +86,9 @@ func (l *callLog) begin(c Call) (done func(status int, bytes int64, took time.Du
 	l.arrived = make(chan struct{})
 	l.mu.Unlock()
 
-	return func(status int, bytes int64, took time.Duration, fault string) {
+	return func(status int, bytes int64, took time.Duration, fault string, needed []Permission) {
 		l.mu.Lock()
-		entry.Status, entry.Bytes, entry.Duration, entry.Fault = status, bytes, took, fault
+		entry.Status, entry.Bytes, entry.Duration, entry.Fault, entry.Permissions = status, bytes, took, fault, needed
 		ended := *entry
 		l.mu.Unlock()
 		if l.onCall != nil {

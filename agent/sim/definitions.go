@@ -40,6 +40,9 @@ type TaskDefinition struct {
 	// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/container-restart-policy.html
 	RestartPolicy bool          `yaml:"restart_policy"`
 	RestartTakes  time.Duration `yaml:"restart_takes"`
+	// Roles are the ARNs of its task role and its execution role, which whoever
+	// starts a task must be allowed to pass.
+	Roles []string `yaml:"roles"`
 }
 
 func (d TaskDefinition) withDefaults() TaskDefinition {

@@ -27,7 +27,7 @@ func ecsAPI() *api {
 
 			"DescribeTasks": {bucket: read, resource: anyTask, handle: describeTasks},
 			"ListTasks":     {bucket: read, resource: anyContainerInstance, handle: listTasks},
-			"StartTask":     {bucket: modify, resource: anyTaskDefinition, handle: startTask},
+			"StartTask":     {bucket: modify, resource: askedDefinition, handle: startTask},
 			"StopTask":      {bucket: modify, resource: anyTask, handle: stopTask},
 			// In AWS these draw from other buckets.
 			"DescribeCapacityProviders": {bucket: read, resource: anyCapacityProvider, handle: describeCapacityProviders},
@@ -92,10 +92,25 @@ func anything(*apiRequest) string { return "*" }
 
 func anyService(r *apiRequest) string { return r.ecsARN("service", "/*") }
 
-func anyTaskDefinition(r *apiRequest) string {
+// askedDefinition is the task definition that a call names, by its revision: of a
+// family, that is the newest.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_StartTask.html
+func askedDefinition(r *apiRequest) string {
+	var in struct {
+		TaskDefinition string `json:"taskDefinition"`
+	}
+	_ = r.decode(&in) // refused later
+	name := in.TaskDefinition[strings.LastIndex(in.TaskDefinition, "/")+1:]
+	if d, known := r.world.findDefinition(in.TaskDefinition); known {
+		name = d.name()
+	}
 	account := strings.Split(r.caller.principal, ":")[4]
-	return fmt.Sprintf("arn:aws:ecs:%s:%s:task-definition/*", r.caller.region, account)
+	return fmt.Sprintf("arn:aws:ecs:%s:%s:task-definition/%s", r.caller.region, account, name)
 }
+
+// withoutCluster are the actions here that do not know the condition key
+// ecs:cluster. The page is that above.
+var withoutCluster = []string{"DescribeCapacityProviders", "DescribeTaskDefinition", "DeregisterTaskDefinition", "ListContainerInstances"}
 
 func (r *apiRequest) ecsARN(kind, rest string) string {
 	var in struct {

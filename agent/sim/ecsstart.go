@@ -104,6 +104,12 @@ func startTask(r *apiRequest) (any, error) {
 	case stranger != "":
 		return nil, invalidParameter("Override for container named %s is not a container in the TaskDefinition.", stranger)
 	}
+	// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+	for _, role := range definition.Roles {
+		if !r.allows("iam:PassRole", role) {
+			return nil, jsonProtocol{}.denied(r.caller.principal, "iam:PassRole", role)
+		}
+	}
 	now := r.world.settle()
 	out := tasksAnswer{[]describedTask{}, []ecsFailure{}}
 	for _, id := range in.ContainerInstances {

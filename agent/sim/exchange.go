@@ -11,7 +11,8 @@ type exchange struct {
 	operation string // "DescribeTags", "meta-data/instance-id"
 	instance  string // whose IMDS or ECS agent was asked, "" for the AWS APIs
 	errors    wireErrors
-	handle    http.HandlerFunc // answers the request
+	handle    http.HandlerFunc    // answers the request
+	needed    func() []Permission // what IAM looked for meanwhile; nil: it is not asked
 }
 
 // wireErrors writes, in one service's own form, the errors that are not an
@@ -33,7 +34,13 @@ func (w *World) serve(rw http.ResponseWriter, r *http.Request, x exchange) {
 	})
 	answer := &countingWriter{ResponseWriter: rw}
 	var fault string
-	defer func() { done(answer.status, answer.bytes, time.Since(start), fault) }()
+	defer func() {
+		var needed []Permission
+		if x.needed != nil {
+			needed = x.needed()
+		}
+		done(answer.status, answer.bytes, time.Since(start), fault, needed)
+	}()
 
 	f, found := w.faults.next(x.service, x.operation)
 	if !found {

@@ -55,7 +55,7 @@ func s3Region(r *http.Request) string {
 }
 
 // mayList says whether the caller may know which keys there are.
-func (c *s3Call) mayList() bool { return !c.world.denied["s3:ListBucket"] }
+func (c *s3Call) mayList() bool { return c.allows("s3:ListBucket", "arn:aws:s3:::"+c.bucket) }
 
 // missing is the answer for a key that is not there: "If you have the
 // s3:ListBucket permission on the bucket, Amazon S3 returns an HTTP status code
@@ -153,7 +153,7 @@ func putObject(c *s3Call) (any, error) {
 	}
 	if only := c.http.Header.Get("If-Match"); only != "" {
 		switch {
-		case c.world.denied["s3:GetObject"]:
+		case !c.allows("s3:GetObject", s3Resource(c.apiRequest)):
 			return nil, s3Protocol{}.denied(c.caller.principal, "s3:GetObject", s3Resource(c.apiRequest))
 		case o == nil:
 			return nil, noSuchKey

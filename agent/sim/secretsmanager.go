@@ -178,7 +178,7 @@ func getSecretValue(r *apiRequest) (any, error) {
 		}
 		return nil, clientError("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for "+what)
 	}
-	if s.key != "" && r.world.isDenied("kms:Decrypt", r.world.keyARN(s.key)) {
+	if s.key != "" && !r.allows("kms:Decrypt", r.world.keyARN(s.key)) {
 		// external-secrets/external-secrets issue 390
 		return nil, &apiError{http.StatusBadRequest, "AccessDeniedException", "Access to KMS is not allowed"}
 	}

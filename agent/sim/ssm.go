@@ -82,7 +82,7 @@ func getParameters(r *apiRequest) (any, error) {
 		if !strings.HasPrefix(name, "arn:") && !parameterAsked.MatchString(name) {
 			return nil, errParameterName
 		}
-		if resource := r.parameterResource(name); r.world.isDenied("ssm:GetParameters", resource) {
+		if resource := r.parameterResource(name); !r.allows("ssm:GetParameters", resource) {
 			return nil, jsonProtocol{}.denied(r.caller.principal, "ssm:GetParameters", resource)
 		}
 	}
@@ -117,7 +117,7 @@ func (r *apiRequest) parameterValue(v parameterVersion, decrypt bool) (ssmParame
 		switch {
 		case !decrypt:
 			value = base64.StdEncoding.EncodeToString([]byte("encrypted " + v.Value))
-		case v.Key != "" && r.world.isDenied("kms:Decrypt", r.world.keyARN(v.Key)):
+		case v.Key != "" && !r.allows("kms:Decrypt", r.world.keyARN(v.Key)):
 			denied := jsonProtocol{}.denied(r.caller.principal, "kms:Decrypt", r.world.keyARN(v.Key))
 			// What KMS answered is passed on with this at its end (aws/aws-cdk issue 4498).
 			denied.Message += fmt.Sprintf(" (Service: AWSKMS; Status Code: 400; Error Code: AccessDeniedException; Request ID: %s; Proxy: null)", r.world.requestID())

@@ -92,7 +92,7 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 			cmd.AddCommand(c)
 		}
 	}
-	in("look", a.statusCommand(), a.schedulesCommand(), a.planCommand(), a.renderCommand(), a.configCommand(), a.simulateCommand(), a.versionCommand())
+	in("look", a.statusCommand(), a.schedulesCommand(), a.planCommand(), a.renderCommand(), a.configCommand(), a.iamPolicyCommand(), a.simulateCommand(), a.versionCommand())
 	in("act", a.applyCommand(), a.holdCommand(), a.releaseCommand(), a.drainCommand(), a.undrainCommand(), a.migrateCommand(), a.imageCommand())
 	in("publish", a.bundleCommand())
 	in("unit", a.runCommand(), a.earlyCommand(), a.bootCommand(), a.readyCommand(), a.shutdownCommand(), a.jobCommand())

@@ -93,6 +93,17 @@ func (v Value) Calls(function string) bool {
 	return calls
 }
 
+// Asks returns what templates in v ask of Parameter Store and Secrets Manager.
+func (v Value) Asks() (asks render.Asks) {
+	_, _ = each(v.value, func(leaf any) (any, error) {
+		if t, ok := leaf.(render.Text); ok {
+			asks = asks.Add(t.Asks())
+		}
+		return leaf, nil
+	})
+	return asks
+}
+
 func renderAll(v any, in render.Inputs) (any, error) {
 	return each(v, func(leaf any) (any, error) {
 		if t, ok := leaf.(render.Text); ok {
