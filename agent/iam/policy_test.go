@@ -154,7 +154,7 @@ func TestWhatASettingAddsIsAllowedAndNothingElse(t *testing.T) {
 
 func TestNobodyMayPutAChannel(t *testing.T) {
 	t.Parallel()
-	r := role(t, everything, "")
+	r := role(t, everything(t), "")
 	for grant := range grants(iam.Least(r)) {
 		action, resource, _ := strings.Cut(grant, " on ")
 		writes := !strings.HasPrefix(action, "s3:Get") && !strings.HasPrefix(action, "s3:List") && strings.HasPrefix(action, "s3:")
@@ -165,19 +165,18 @@ func TestNobodyMayPutAChannel(t *testing.T) {
 }
 
 // everything has every setting that asks AWS for something.
-const everything = `
-cluster: '{{ tag "cluster" }}'
-boot: {unhealthy_after: 30m}
-ecs_config: {put_attributes: true, attributes: {url: '{{ ssm "/app/url" }}', all: '{{ range ssmTree "/app/" }}{{ . }}{{ end }}'}}
-files: {items: {/etc/x: {mode: '0600', content: '{{ secret "db" }}'}}}
-bundle: {source: 's3://acme/nodes', keys: [RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3]}
-drain: {upload: {bucket: acme}}
-node_tasks: {tasks: {logs: {task_definition: 'logspout:1'}, metrics: {task_definition: 'datadog:1', mode: service}}}
-schedules: {leases: {bucket: acme}, items: {bill: {cron: '@daily', once_per: cluster, task: {task_definition: 'bill:7'}}}}
-`
+func everything(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("testdata/everything/etc/ecsnode/ecsnode.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 func everythingOn(t *testing.T) iam.Role {
-	r := role(t, everything, "")
+	t.Helper()
+	r := role(t, everything(t), "")
 	r.TaskRoles = []string{"arn:aws:iam::123456789012:role/bill"}
 	r.Keys = []string{"arn:aws:kms:eu-west-1:123456789012:key/1"}
 	return r

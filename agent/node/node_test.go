@@ -33,6 +33,7 @@ type rig struct {
 	root  string
 	ca    string // file with the world's certificate authority
 	jobs  schedules.Jobs
+	role  *roles
 	log   bytes.Buffer
 }
 
@@ -46,7 +47,8 @@ ecs_agent: { introspection: "http://localhost:51678" }
 func inNode(t *testing.T, yaml string, f func(*testing.T, *rig)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, world: sim.New(sim.Options{}), net: sim.NewNetwork(), root: t.TempDir()}
+		role := &roles{root: t.TempDir(), had: map[string]policy{}, needed: map[sim.Permission]bool{}}
+		r := &rig{t: t, world: sim.New(sim.Options{OnCall: role.note}), net: sim.NewNetwork(), root: role.root, role: role}
 		defer r.net.Close()
 		if err := r.world.Connect(r.net); err != nil {
 			t.Fatal(err)
@@ -63,6 +65,7 @@ func inNode(t *testing.T, yaml string, f func(*testing.T, *rig)) {
 		r.write("/sys/class/dmi/id/board_asset_tag", r.world.Instance().ID)
 		r.write("/proc/sys/kernel/random/boot_id", "11111111-1111-4111-8111-111111111111")
 		f(t, r)
+		role.check(t)
 	})
 }
 

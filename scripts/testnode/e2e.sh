@@ -66,6 +66,23 @@ leftovers() {
 	grep -e "-$run/" /proc/self/mounts || true
 }
 
+# actions prints the actions of IAM in a text, each once.
+actions() { grep -oE '"[a-z0-9]+:[A-Z][A-Za-z0-9]+"' | tr -d '"' | sort -u; }
+
+# check_role compares what all nodes had to be allowed with the policy for every
+# setting, and prints what is wrong. Go tests do the same, by resource; what only a
+# machine calls is looked for here, if all cases have run.
+check_role() {
+	local policy asked
+	policy=$("$testnode/../../bin/ecsnode" iam-policy --root "$testnode/../../agent/iam/testdata/everything" \
+		--task-role arn:aws:iam::123456789012:role/x --key arn:aws:kms:eu-west-1:123456789012:key/x | actions)
+	asked=$(actions <"$TESTNODE_ACTIONS")
+	comm -13 <(echo "$policy") <(echo "$asked") | sed '/^$/d; s/$/ is called, and ecsnode iam-policy does not print it/'
+	if [[ $1 == all ]]; then
+		comm -23 <(echo autoscaling:SetInstanceHealth) <(echo "$asked") | sed 's/$/ is called by no case/'
+	fi
+}
+
 # remove_nodes RUN... removes the nodes and the notes of these runs.
 remove_nodes() {
 	local of dir
@@ -143,14 +160,18 @@ cases=("$@")
 for case in "${cases[@]}"; do
 	[[ -f $testnode/cases/$case.sh ]] || die "there is no case $case"
 done
+which=some
 if ((${#cases[@]} == 0)); then
 	mapfile -t cases < <(in_order)
+	which=all
 fi
 
 run=$$ failed=()
 declare -A running=() lane_of=() # case and lane by pid, which is that of its process group too
 readonly scratch=$work/run-$run
 mkdir -p "$scratch" "$logs"
+export TESTNODE_ACTIONS=$logs/actions
+: >"$TESTNODE_ACTIONS"
 cleanup() {
 	local pid
 	trap '' INT TERM
@@ -196,6 +217,11 @@ if ((!keep)); then
 	if [[ -n $left ]]; then
 		echo "e2e: left behind on this machine:" "$left" >&2
 		failed+=(leftovers)
+	fi
+	wrong=$(check_role "$which")
+	if [[ -n $wrong ]]; then
+		echo "e2e: $wrong" >&2
+		failed+=(iam-policy)
 	fi
 else
 	echo "e2e: kept:" "$(cd "$work" && echo *-"$run")"

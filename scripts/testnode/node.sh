@@ -189,6 +189,10 @@ remove() {
 	for image in "$dir"/volumes/*; do
 		[[ ! -e $image ]] || detach "${image##*/}"
 	done
+	# What the node had to be allowed, for e2e.sh.
+	if [[ -n ${TESTNODE_ACTIONS:-} && -e $dir/sim.calls ]]; then
+		{ grep -o '"action":"[^"]*"' "$dir/sim.calls" || true; } | sort -u >>"$TESTNODE_ACTIONS"
+	fi
 	rm -rf --one-file-system "$dir"
 }
 
