@@ -187,6 +187,39 @@ func (d *Disk) remove(name string) (changed bool, err error) {
 	return true, syncDir(dir)
 }
 
+// RemoveIn removes files, links and empty directories of one directory as
+// [Disk.Remove] does, and tells what became of each that was there. It looks through
+// the directory once, and makes it durable once, however many there are.
+func (d *Disk) RemoveIn(dir string, names []string, tell func(name string, err error)) error {
+	at, err := cleanTarget(path.Join(dir, "x"))
+	if err != nil {
+		return fail(d.root, "remove from", dir, err)
+	}
+	within, _, err := d.openParent(at)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fail(d.root, "remove from", dir, err)
+	}
+	defer within.Close()
+	owners := map[string][]Owner{}
+	for _, name := range names {
+		if info, err := within.Lstat(name); err == nil {
+			owners[name] = []Owner{attrsOf(info).owner}
+		}
+	}
+	removeAllLeftovers(within, owners, names)
+	for _, name := range names {
+		err := within.Remove(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		tell(name, fail(d.root, "remove", path.Join(dir, name), err))
+	}
+	return fail(d.root, "remove from", dir, syncDir(within))
+}
+
 // open and stat follow symbolic links, within the root.
 func (d *Disk) open(name string, flag int) (*os.File, error) {
 	if d.beneath == nil {

@@ -59,6 +59,12 @@ func claim(f *os.File) bool {
 // to one of owners, and are not locked. It is a courtesy; what fails is left
 // for the next time.
 func removeLeftovers(dir *os.Root, base string, owners ...Owner) {
+	removeAllLeftovers(dir, map[string][]Owner{base: owners}, nil)
+}
+
+// removeAllLeftovers is removeLeftovers for many bases, except for names that
+// somebody else removes.
+func removeAllLeftovers(dir *os.Root, owners map[string][]Owner, except []string) {
 	self, err := dir.Open(".")
 	if err != nil {
 		return
@@ -68,16 +74,25 @@ func removeLeftovers(dir *os.Root, base string, owners ...Owner) {
 	if err != nil {
 		return
 	}
+	others := map[string]bool{}
+	for _, name := range except {
+		others[name] = true
+	}
 	for _, name := range names {
-		if isTempOf(name, base) {
-			removeLeftover(dir, name, owners)
+		base, temporary := baseOf(name)
+		if of, ours := owners[base]; temporary && ours && !others[name] {
+			removeLeftover(dir, name, of)
 		}
 	}
 }
 
-func isTempOf(name, base string) bool {
-	digits, ok := strings.CutPrefix(name, tempPrefix(base))
-	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
+// baseOf returns what a temporary file is for.
+func baseOf(name string) (base string, temporary bool) {
+	at := strings.LastIndexByte(name, '-') + 1
+	base, ok := strings.CutPrefix(name[:at], ".")
+	base, also := strings.CutSuffix(base, strings.TrimPrefix(tempPrefix(""), "."))
+	digits := name[at:]
+	return base, ok && also && digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
 func removeLeftover(dir *os.Root, name string, owners []Owner) {

@@ -165,3 +165,20 @@ func TestATemporaryFileTakenForALeftoverIsGivenUp(t *testing.T) {
 		t.Error("claimed after another process removed it")
 	}
 }
+
+func isTempOf(name, base string) bool {
+	of, temporary := baseOf(name)
+	return temporary && of == base
+}
+
+func TestWhatATemporaryFileIsFor(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		".data.ecsnode-12": "data", ".a-1.ecsnode-12": "a-1", "..x.ecsnode-0": ".x", ".data.ecsnode-": "", ".data.ecsnode-1x": "",
+		"data.ecsnode-12": "", ".data.other-12": "", "12": "", "-": "", ".ecsnode-12": "",
+	} {
+		if got, temporary := baseOf(name); temporary != (want != "") || temporary && got != want {
+			t.Errorf("%s is for %q, %v", name, got, temporary)
+		}
+	}
+}

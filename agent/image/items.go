@@ -1,6 +1,6 @@
 // Package image decides what an image of this machine must not have and must
 // have: what is sealed, before an image is made of it, and what is checked. It
-// reads through fsx and changes nothing itself but by [Step.Do].
+// reads through fsx and changes nothing itself but by [Do].
 package image
 
 // How says what is done about a path of an [Item].

@@ -2,10 +2,13 @@ package image
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -76,6 +79,7 @@ func Plan(files fsx.FS, items []Item, edits []Edit) ([]Step, error) {
 	p := planner{files: files}
 	for _, item := range items {
 		p.item = item
+		from := len(p.steps)
 		found, err := p.match(item.Path)
 		if err == nil {
 			for _, name := range found {
@@ -87,6 +91,10 @@ func Plan(files fsx.FS, items []Item, edits []Edit) ([]Step, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot seal: %w", err)
 		}
+		// What is deepest first, and what is in one directory together.
+		slices.SortStableFunc(p.steps[from:], func(a, b Step) int {
+			return cmp.Or(strings.Count(b.Path, "/")-strings.Count(a.Path, "/"), strings.Compare(path.Dir(a.Path), path.Dir(b.Path)))
+		})
 	}
 	for _, e := range edits {
 		if err := p.edit(e); err != nil {
@@ -317,13 +325,59 @@ func masked(files fsx.FS, name string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Size() == 0
 }
 
-// Do does one step. It is safe to repeat, and what another has removed already
-// is no error.
-func (s Step) Do(files fsx.FS) error {
+// atOnce is how many files are removed before it is looked whether to go on.
+const atOnce = 1000
+
+// Do does the steps, and tells each once it is done. It is safe to repeat, and what
+// another has removed already is no error. It returns all that failed, or why it
+// did not go on.
+func Do(ctx context.Context, disk *fsx.Disk, steps []Step, tell func(Step)) error {
+	var failed []error
+	for len(steps) > 0 {
+		if ctx.Err() != nil {
+			return errors.Join(append(failed, fmt.Errorf("cannot seal to the end: %w: do it again", context.Cause(ctx)))...)
+		}
+		if steps[0].Verb != "remove" {
+			if err := steps[0].do(disk); err != nil {
+				failed = append(failed, err)
+			} else {
+				tell(steps[0])
+			}
+			steps = steps[1:]
+			continue
+		}
+		dir, n := path.Dir(steps[0].Path), 1
+		for n < min(len(steps), atOnce) && steps[n].Verb == "remove" && path.Dir(steps[n].Path) == dir {
+			n++
+		}
+		failed = append(failed, removeIn(disk, dir, steps[:n], tell))
+		steps = steps[n:]
+	}
+	return errors.Join(failed...)
+}
+
+// removeIn removes what is in one directory: one by one, each would look through
+// the directory.
+func removeIn(disk *fsx.Disk, dir string, steps []Step, tell func(Step)) error {
+	var failed []error
+	names, by := make([]string, len(steps)), map[string]Step{}
+	for i, s := range steps {
+		names[i] = path.Base(s.Path)
+		by[names[i]] = s
+	}
+	err := disk.RemoveIn(dir, names, func(name string, err error) {
+		if err != nil {
+			failed = append(failed, err)
+			return
+		}
+		tell(by[name])
+	})
+	return errors.Join(append(failed, err)...)
+}
+
+func (s Step) do(files fsx.FS) error {
 	var err error
 	switch s.Verb {
-	case "remove":
-		_, err = files.Remove(s.Path)
 	case "empty":
 		_, err = files.WriteFile(s.Path, nil, fsx.How{})
 	case "edit":

@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"maps"
@@ -8,8 +9,10 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
@@ -115,10 +118,9 @@ func plan(t *testing.T, disk *fsx.Disk) []image.Step {
 
 func do(t *testing.T, disk *fsx.Disk, steps []image.Step) {
 	t.Helper()
-	for _, s := range steps {
-		if err := s.Do(disk); err != nil {
-			t.Fatal(err)
-		}
+	told := 0
+	if err := image.Do(t.Context(), disk, steps, func(image.Step) { told++ }); err != nil || told != len(steps) {
+		t.Fatalf("%d of %d steps are told: %v", told, len(steps), err)
 	}
 }
 
@@ -168,6 +170,60 @@ func TestASealRemovesWhatIsListedAndNothingElse(t *testing.T) {
 	}
 	if again := plan(t, disk); len(again) > 0 {
 		t.Errorf("a second seal would do: %v", again)
+	}
+}
+
+func TestWhatCannotBeRemovedIsToldAndTheRestIsRemoved(t *testing.T) {
+	t.Parallel()
+	disk := machine(t, stays())
+	put(t, disk, "/var/tmp/d/e", "")
+	put(t, disk, "/var/tmp/f", "")
+	steps := plan(t, disk)
+	put(t, disk, "/var/tmp/d/late", "") // written meanwhile
+	remove(t, disk, "/var/tmp/d/e")
+	var told []string
+	err := image.Do(t.Context(), disk, steps, func(s image.Step) { told = append(told, s.Path) })
+	if err == nil || !strings.Contains(err.Error(), "cannot remove /var/tmp/d ") || !slices.Equal(told, []string{"/var/tmp/f"}) {
+		t.Errorf("told %q, %v", told, err)
+	}
+}
+
+func TestASealThatIsInterruptedSaysSo(t *testing.T) {
+	t.Parallel()
+	disk := machine(t, stays())
+	put(t, disk, "/var/tmp/f", "")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("it is late"))
+	err := image.Do(ctx, disk, plan(t, disk), func(s image.Step) { t.Errorf("%s", s) })
+	if err == nil || err.Error() != "cannot seal to the end: it is late: do it again" {
+		t.Error(err)
+	}
+}
+
+// TestAFullDirectoryIsSealedInTime: what each removal costs must not grow with
+// what is beside it.
+func TestAFullDirectoryIsSealedInTime(t *testing.T) {
+	t.Parallel()
+	const files = 20_000
+	disk := machine(t, stays())
+	put(t, disk, "/var/log/many/0", "")
+	for i := range files {
+		f, err := os.Create(filepath.Join(disk.Root(), "var/log/many", strconv.Itoa(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	steps := plan(t, disk)
+	if len(steps) != files {
+		t.Fatalf("%d steps", len(steps))
+	}
+	start := time.Now()
+	do(t, disk, steps)
+	if took := time.Since(start); took > 20*time.Second { // one by one: minutes
+		t.Errorf("took %v", took)
+	} else {
+		t.Logf("took %v", took)
 	}
 }
 

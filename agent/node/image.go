@@ -50,20 +50,13 @@ func (n *Node) SealImage(ctx context.Context, dry bool, tell func(image.Step)) e
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, s := range steps {
-		if err := ctx.Err(); err != nil {
-			return errors.Join(append(failed, fmt.Errorf("cannot seal to the end: %w: do it again", context.Cause(ctx)))...)
+	if dry {
+		for _, s := range steps {
+			tell(s)
 		}
-		if !dry {
-			if err := s.Do(n.disk); err != nil {
-				failed = append(failed, err)
-				continue
-			}
-		}
-		tell(s)
+		return nil
 	}
-	return errors.Join(failed...)
+	return image.Do(ctx, n.disk, steps, tell)
 }
 
 // sight looks at what tells whether this machine is a node at work.
