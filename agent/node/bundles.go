@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,7 +43,7 @@ func (n *Node) bundleDuty(p phase, files fsx.FS, out outside, board *status.Boar
 	asked := &ecsAsked{}
 	d := &bundles.Duty{
 		FS: files, ID: n.id, Version: n.opts.Version, Settings: n.bundleSettings(), Instance: n.instance,
-		Pin: n.pin, Asked: n.pullAsked, Drains: drains, Objects: n.hosts.s3, Store: bundleStore{n.disk},
+		Pin: n.pin, Asked: n.pullAsked, Drains: drains, Objects: n.hosts.s3, Store: bundleStore{n.disk}, Baked: baked{n.disk},
 		Check:  n.checkBundle,
 		Turned: func() { n.reload(files); n.turned.Set(n.turnedBefore() + 1) },
 		Records: func(ctx context.Context) []duty.Record {
@@ -143,6 +144,36 @@ func (s bundleStore) open(do func(*bundle.Store) error) error {
 	}
 	defer root.Close()
 	return do(bundle.NewStore(root))
+}
+
+// baked reads what came with the image, laid out as in S3.
+type baked struct{ disk *fsx.Disk }
+
+// bakedDir is where it is. A seal leaves it.
+const bakedDir = "/usr/share/ecsnode/first"
+
+// Baked implements bundles.Baked.
+func (b baked) Baked(key string, limit int64) ([]byte, error) {
+	root, err := os.OpenRoot(filepath.Join(b.disk.Root(), bakedDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, facts.ErrAbsent
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.Open(key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, facts.ErrAbsent
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s/%s is no file of at most %d bytes (%w)", bakedDir, key, limit, cmp.Or(err, fs.ErrInvalid))
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 func (s bundleStore) Has(d bundle.Digest) (has bool) {

@@ -53,6 +53,7 @@ type Duty struct {
 	Asked    cell.Reader[string] // another value: look now
 	Drains   cell.Reader[bool]
 	Objects  Objects
+	Baked    Baked // nil: nothing came with the image
 	Store    Store
 
 	// Check tries the node's configuration with the bundle in its place, and
@@ -278,7 +279,7 @@ func (p *pass) follow(linked bundle.Digest) (bundle.Digest, error) {
 	}
 	var err error
 	p.wanted, err = p.choose(a, linked)
-	if errors.Is(err, duty.ErrNotReady) || lookErr != nil && pin.Digest == "" {
+	if errors.Is(err, duty.ErrNotReady) || lookErr != nil && pin.Digest == "" && !p.seen.baked {
 		p.wanted = wanted{keep: true}
 	}
 	if !p.wanted.keep && p.wanted.digest != linked {
@@ -358,12 +359,34 @@ func (p *pass) get(a place) error {
 	if w.slot == nil {
 		return fmt.Errorf("the node does not have it, and the channel does not name it")
 	}
+	bakedErr := p.getBaked(w)
+	if bakedErr == nil {
+		return nil
+	}
 	content, err := p.Objects.Get(p.ctx, a.source.Object(a.region, w.slot.Key), w.slot.Size)
 	if err != nil {
+		if !errors.Is(bakedErr, facts.ErrAbsent) {
+			err = errors.Join(err, bakedErr)
+		}
 		return err
 	}
 	_, err = p.Store.Add(w.digest, w.slot.Size, bytes.NewReader(content.Body))
 	return err
+}
+
+// getBaked takes it from the image, which saves asking S3 too.
+func (p *pass) getBaked(w wanted) error {
+	if p.Baked == nil {
+		return facts.ErrAbsent
+	}
+	archive, err := p.Baked.Baked(w.slot.Key, w.slot.Size)
+	if err == nil {
+		_, err = p.Store.Add(w.digest, w.slot.Size, bytes.NewReader(archive))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot take the one that came with the image: %w", err)
+	}
+	return nil
 }
 
 // refuse notes why a bundle was not put into effect. What is for want of an

@@ -20,6 +20,12 @@ type Objects interface {
 	GetIfChanged(ctx context.Context, o facts.Object, etag string, limit int64) (facts.Content, bool, error)
 }
 
+// Baked is what came with the image: a channel and its stable bundle, by the keys
+// that they have in S3. The error is facts.ErrAbsent if there is no such.
+type Baked interface {
+	Baked(key string, limit int64) ([]byte, error)
+}
+
 // seen is the channel as it was last read. It is kept in memory alone: a process
 // that starts reads it whole.
 type seen struct {
@@ -27,6 +33,7 @@ type seen struct {
 	etag    string
 	channel *bundle.Channel
 	err     error // what is wrong with the document of that ETag
+	baked   bool  // it is the image's, for want of an answer of S3
 }
 
 // place is where the node's channel is.
@@ -98,6 +105,7 @@ func (p *pass) look(a place) error {
 	p.due = true
 	if errors.Is(err, facts.ErrUnavailable) {
 		p.soon()
+		err = errors.Join(err, p.first(a))
 	}
 	if err != nil {
 		return err
@@ -111,7 +119,34 @@ func (p *pass) look(a place) error {
 		if err != nil {
 			c, err = nil, duty.Lasting(fmt.Errorf("cannot trust %s: %w", o, err))
 		}
-		p.seen.channel, p.seen.err = c, err
+		p.seen.channel, p.seen.err, p.seen.baked = c, err, false
+	}
+	return nil
+}
+
+// first has a node that has no bundle yet take the one of its image, while S3 does
+// not answer: the stable one, of a channel that is signed as any other, and no
+// older than what the node has seen.
+func (p *pass) first(a place) error {
+	linked, err := active(p.FS)
+	if p.Baked == nil || err != nil || linked != "" || p.seen.channel != nil {
+		return err
+	}
+	sealed, err := p.Baked.Baked(bundle.ChannelKey(a.name), bundle.MaxChannel)
+	if errors.Is(err, facts.ErrAbsent) {
+		return nil
+	}
+	var c *bundle.Channel
+	if err == nil {
+		c, err = bundle.Open(sealed, a.name, a.keys)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot trust the channel %s that came with the image: %w", a.name, err)
+	}
+	if c.Serial >= p.l.Seen[a.name] {
+		stable := *c
+		stable.Canary = nil
+		p.seen.channel, p.seen.err, p.seen.baked = &stable, nil, true
 	}
 	return nil
 }
@@ -175,7 +210,11 @@ func (p *pass) choose(a place, linked bundle.Digest) (wanted, error) {
 	case d.Choice == bundle.Keep:
 		return wanted{keep: true, why: d.Why}, p.lament(c, d)
 	}
-	return wanted{digest: d.Slot.Digest, slot: &d.Slot, attempt: d.Slot.Attempt, why: fmt.Sprintf("%s of %s, serial %d", d.Choice, a.name, c.Serial)}, nil
+	why := fmt.Sprintf("%s of %s, serial %d", d.Choice, a.name, c.Serial)
+	if p.seen.baked {
+		why += ", from the image"
+	}
+	return wanted{digest: d.Slot.Digest, slot: &d.Slot, attempt: d.Slot.Attempt, why: why}, nil
 }
 
 // lament says what a channel that brings nothing means: one that is older than
