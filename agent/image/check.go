@@ -39,6 +39,10 @@ type Question struct {
 	Settings []Setting
 	// Cluster is the setting as it is written.
 	Cluster string
+	// Bundle says which bundle comes with the image, "" for none; BundleErr is what
+	// is wrong with that.
+	Bundle    string
+	BundleErr error
 	// Templates are the files that the configuration reads on every node.
 	Templates []string
 	// Units is what the verification of the units said; nil: all is well.
@@ -58,6 +62,7 @@ func Check(files fsx.FS, q Question) []Finding {
 	c.program(q)
 	c.units(q)
 	c.config(q)
+	c.bundle(q)
 	c.agent(q)
 	c.secrets(q)
 	if q.Sealed {
@@ -163,6 +168,18 @@ func (c *checker) config(q Question) {
 		}
 	}
 	c.done(topic, "valid, for any cluster")
+}
+
+func (c *checker) bundle(q Question) {
+	const topic = "bundle"
+	if q.BundleErr != nil {
+		c.say(topic, Problem, "%v", q.BundleErr)
+	}
+	text := q.Bundle
+	if text == "" {
+		text = "none comes with the image"
+	}
+	c.done(topic, text)
 }
 
 const (

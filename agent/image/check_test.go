@@ -83,6 +83,10 @@ func TestCheck(t *testing.T) {
 			change: func(_ *testing.T, _ *fsx.Disk, q *image.Question) { q.Cluster = "prod" },
 			want:   `config: cluster is "prod", and an image is for every cluster`,
 		},
+		"a bundle that no node would trust": {
+			change: func(_ *testing.T, _ *fsx.Disk, q *image.Question) { q.BundleErr = errors.New("no node trusts it") },
+			want:   "bundle: no node trusts it",
+		},
 		"no cluster in the configuration": {
 			change: func(_ *testing.T, _ *fsx.Disk, q *image.Question) { q.Cluster = "" },
 		},

@@ -3,10 +3,12 @@
 package node_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/bundle"
@@ -120,4 +122,61 @@ func TestOfTheImageOnlyTheStableBundleIsTaken(t *testing.T) {
 		n.run()
 		n.wants(d, duty.Failing, "stable of stable, serial 2, from the image")
 	})
+}
+
+func TestAnImageIsCheckedForTheBundleThatComesWithIt(t *testing.T) {
+	const dir = "/usr/share/ecsnode/first/"
+	for name, tc := range map[string]struct {
+		change func(n *follower)
+		want   string // of the finding
+	}{
+		"one that a node would take": {(*follower).bake, "bundle ok comes with the image, signed and whole: "},
+		"none":                       {func(*follower) {}, "bundle ok none comes with the image"},
+		"one of keys that the image does not have": {func(n *follower) {
+			n.bake()
+			key, err := bundle.NewKey()
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			n.configure("", key)
+		}, "bundle problem " + dir + "channels/stable: no node trusts it: "},
+		"an archive that was changed": {func(n *follower) {
+			n.bake()
+			n.write(dir+bundle.ObjectKey(n.doc.Stable.Digest), "other")
+		}, "bundle problem " + dir + "channels/stable: bundles/"},
+		"no archive": {func(n *follower) {
+			n.write(dir+"channels/stable", string(n.signAs(n.key)))
+		}, "bundle problem " + dir + "channels/stable: its stable bundle is not there: lay bundles/"},
+		"a bundle without a channel": {func(n *follower) {
+			n.write(dir+bundle.ObjectKey(n.doc.Stable.Digest), "x")
+		}, "bundle problem /usr/share/ecsnode/first has no channels/NAME"},
+		"a channel that the image does not allow": {func(n *follower) {
+			n.bake()
+			n.write("/etc/ecsnode/conf.d/a.yaml", "bundle: {channels: [beta]}\nchannel: beta\n")
+		}, "bundle problem " + dir + "channels/stable: bundle.channels does not name it"},
+		"an image that follows no channel": {func(n *follower) {
+			n.bake()
+			n.write("/etc/ecsnode/ecsnode.yaml", "")
+		}, "bundle problem /usr/share/ecsnode/first has a bundle that no node takes: bundle.source is not set"},
+		"a bundle that says what none may say": {func(n *follower) {
+			n.publish(fstest.MapFS{"ecsnode.yaml": {Data: []byte("hold: 'yes'\n")}})
+			n.bake()
+		}, "bundle problem " + dir + "channels/stable: bundles/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onFollower(t, "", func(t *testing.T, n *follower) {
+				n.publish(says("baked"))
+				tc.change(n)
+				var got []string
+				for _, f := range n.node().CheckImage(t.Context(), false) {
+					if f.Topic == "bundle" {
+						got = append(got, fmt.Sprintf("%s %s %s", f.Topic, f.Level, f.Text))
+					}
+				}
+				if len(got) != 1 || !strings.HasPrefix(got[0], tc.want) {
+					t.Errorf("%q, want %q", got, tc.want)
+				}
+			})
+		})
+	}
 }

@@ -10,8 +10,11 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/config/strict"
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/files"
 	"github.com/ecsnode/ecsnode/agent/facts"
@@ -122,6 +125,7 @@ func (n *Node) CheckImage(ctx context.Context, sealed bool) []image.Finding {
 			q.Settings = append(q.Settings, image.Setting{Path: s.Path, Value: s.Value, Origin: s.Origin})
 		}
 	}
+	q.Bundle, q.BundleErr = n.bakedBundle(loaded)
 	q.Program, q.ProgramErr = n.machineOf("/usr/bin/ecsnode")
 	if q.ProgramErr == nil {
 		q.System, q.ProgramErr = n.machineOf("/usr/lib/systemd/systemd")
@@ -132,6 +136,71 @@ func (n *Node) CheckImage(ctx context.Context, sealed bool) []image.Finding {
 		q.Units = systemd.Verify(ctx, image.Units()...)
 	}
 	return image.Check(n.disk, q)
+}
+
+// bakedBundle says which bundle comes with the image. It must be one that the
+// first boot can take: signed by a key of the image, whole, and with nothing in it
+// that a bundle must not say. Which channel a node follows may be said by its tag:
+// all that are there must be right.
+func (n *Node) bakedBundle(loaded *config.Loaded) (text string, err error) {
+	entries, err := n.disk.ReadDir(path.Join(bakedDir, path.Dir(bundle.ChannelKey("x"))))
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := n.disk.Stat(bakedDir); err == nil {
+			return "", fmt.Errorf("%s has no %s: lay the channel down beside its bundle", bakedDir, bundle.ChannelKey("NAME"))
+		}
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	c := loaded.Config.Bundle
+	if c.Source == "" {
+		return "", fmt.Errorf("%s has a bundle that no node takes: bundle.source is not set", bakedDir)
+	}
+	var found []string
+	var errs []error
+	for _, e := range entries {
+		digest, err := n.bakedStable(e.Name(), c.Keys)
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s/%s: %w", bakedDir, bundle.ChannelKey(e.Name()), err))
+		case len(c.Channels) > 0 && !slices.Contains(c.Channels, e.Name()):
+			errs = append(errs, fmt.Errorf("%s/%s: bundle.channels does not name it: no node takes it", bakedDir, bundle.ChannelKey(e.Name())))
+		default:
+			found = append(found, fmt.Sprintf("%s of %s", digest.Short(), e.Name()))
+		}
+	}
+	return "comes with the image, signed and whole: " + strings.Join(found, ", "), errors.Join(errs...)
+}
+
+func (n *Node) bakedStable(name string, keys []bundle.Key) (bundle.Digest, error) {
+	sealed, err := baked{n.disk}.Baked(bundle.ChannelKey(name), bundle.MaxChannel)
+	if err != nil {
+		return "", err
+	}
+	c, err := bundle.Open(sealed, name, keys)
+	if err != nil {
+		return "", fmt.Errorf("no node trusts it: %w", err)
+	}
+	archive, err := baked{n.disk}.Baked(c.Stable.Key, c.Stable.Size)
+	if errors.Is(err, facts.ErrAbsent) {
+		return "", fmt.Errorf("its stable bundle is not there: lay %s down beside it", c.Stable.Key)
+	}
+	if err != nil {
+		return "", err
+	}
+	if int64(len(archive)) != c.Stable.Size || bundle.Sum(archive) != c.Stable.Digest {
+		return "", fmt.Errorf("%s is not the bundle that it names", c.Stable.Key)
+	}
+	files, err := bundle.Read(archive)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", c.Stable.Key, err)
+	}
+	layer := strict.Layer{Name: path.Join(c.Stable.Digest.Path(), bundle.ConfigFile), Data: files[bundle.ConfigFile].Data}
+	if problems := config.BundleProblems(layer); len(problems) > 0 {
+		return "", fmt.Errorf("%s: %w", c.Stable.Key, problems.Err())
+	}
+	return c.Stable.Digest, nil
 }
 
 // machineOf returns which machine a program is for.
