@@ -14,6 +14,16 @@ var nodeConfig string
 // package render.
 func NodeConfig() string { return nodeConfig }
 
+//go:embed fleet/user-data-*.yaml
+var userData embed.FS
+
+// UserData returns the user data of instances of a kind of fleet, a cloud-config:
+// "auto-scaling" or "spot-fleet". Of others there is none.
+func UserData(fleet string) (text string, found bool) {
+	data, err := userData.ReadFile("fleet/user-data-" + fleet + ".yaml")
+	return string(data), err == nil
+}
+
 //go:embed examples/bundle
 var examples embed.FS
 

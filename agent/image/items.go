@@ -34,7 +34,7 @@ func Items() []Item {
 		{Path: "/var/lib/ecsnode", How: Contents, Why: "state of ecsnode"},
 		{Path: "/run/ecsnode", How: Contents, Keep: []string{"*.lock"}, Why: "state of ecsnode"},
 		{Path: "/etc/container_config", How: Contents, Why: "what this node was told it is"},
-		{Path: "/etc/ecsnode/conf.d/50-user-data.yaml", Why: "settings from the user data of this instance"},
+		{Path: "/etc/ecsnode/conf.d/[0-9]*-user-data.yaml", Why: "settings from the user data of this instance"},
 
 		{Path: "/var/lib/cloud/data", Why: "cloud-init's state: user data would not run again"},
 		{Path: "/var/lib/cloud/handlers", How: Contents, Why: "cloud-init's state"},

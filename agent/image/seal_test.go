@@ -96,7 +96,7 @@ func goes() map[string]string {
 	return map[string]string{
 		"/var/lib/ecs/data/agent.db": "", "/var/lib/ecs/data/ecs_agent_data.json": "", "/var/lib/ecs/data/deep/er": "",
 		"/var/lib/ecsnode/drains/1.json": "", "/var/lib/ecsnode/agentstate.json": "", "/run/ecsnode/identity.json": "",
-		"/etc/container_config/node.config": "", "/etc/container_config/app/env": "", "/etc/ecsnode/conf.d/50-user-data.yaml": "",
+		"/etc/container_config/node.config": "", "/etc/container_config/app/env": "", "/etc/ecsnode/conf.d/50-user-data.yaml": "", "/etc/ecsnode/conf.d/60-user-data.yaml": "",
 		"/var/lib/cloud/instance": "-> instances/i-1", "/var/lib/cloud/instances/i-1/user-data.txt": "", "/var/lib/cloud/sem/x": "",
 		"/var/lib/amazon/ssm/Vault/Store/RegistrationKey": "", "/var/lib/docker/engine-id": "", "/etc/docker/key.json": "",
 		"/var/lib/dbus/machine-id": "-> /etc/machine-id", "/var/lib/systemd/random-seed": "", "/etc/ssh/ssh_host_rsa_key": "",

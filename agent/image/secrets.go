@@ -97,9 +97,9 @@ func secretIn(line string) string {
 // Setting is one setting in effect.
 type Setting struct{ Path, Value, Origin string }
 
-// secret reports whether a setting holds a secret: one of the names that lead
+// Secret reports whether a setting holds a secret: one of the names that lead
 // to it stands for one, and it has a value of its own.
-func (s Setting) secret() bool {
+func (s Setting) Secret() bool {
 	names := strings.Split(s.Path, ".")
 	if last := names[len(names)-1]; last == "missing" || noValue.MatchString(s.Value) {
 		return false
@@ -110,7 +110,7 @@ func (s Setting) secret() bool {
 func (c *checker) secrets(q Question) {
 	const topic = "secrets"
 	for _, s := range q.Settings {
-		if s.secret() && !c.passed(s.Origin) {
+		if s.Secret() && !c.passed(s.Origin) {
 			c.say(topic, Problem, "%s: %s: take it out; nodes read secrets when they boot (end the line in %q if it is none)", s.Origin, s.Path, notSecret)
 		}
 	}

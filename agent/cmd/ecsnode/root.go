@@ -94,7 +94,7 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 	}
 	in("look", a.statusCommand(), a.schedulesCommand(), a.planCommand(), a.renderCommand(), a.configCommand(), a.iamPolicyCommand(), a.simulateCommand(), a.versionCommand())
 	in("act", a.applyCommand(), a.holdCommand(), a.releaseCommand(), a.drainCommand(), a.undrainCommand(), a.migrateCommand(), a.imageCommand())
-	in("publish", a.bundleCommand())
+	in("publish", a.bundleCommand(), a.userDataCommand())
 	in("unit", a.runCommand(), a.earlyCommand(), a.bootCommand(), a.readyCommand(), a.shutdownCommand(), a.jobCommand())
 	return cmd
 }

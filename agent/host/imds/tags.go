@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -20,13 +19,8 @@ const tagsPath = "tags/instance"
 // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
 const (
 	maxTags     = 200
-	maxKeyLen   = 128
 	maxValueLen = 256
 )
-
-// tagKey is what EC2 allows in keys of instances whose tags are in the metadata.
-// https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
-var tagKey = regexp.MustCompile(`^[A-Za-z0-9+\-=._,:@]+$`)
 
 // Tags reads the instance's tags, by a request for their keys and one for each
 // of them. The error is facts.ErrAbsent if InstanceMetadataTags is not enabled
@@ -97,7 +91,7 @@ func parseKeys(listing string) ([]string, error) {
 	var keys []string
 	for key := range strings.Lines(listing) {
 		key = strings.TrimRight(key, "\r\n")
-		if len(key) > maxKeyLen || !tagKey.MatchString(key) || key == "." || key == ".." || key == "_index" {
+		if !facts.TagKeyInMetadata(key) {
 			return nil, fmt.Errorf("%w: not a list of tag keys: %s", facts.ErrUnavailable, httpx.Excerpt(listing))
 		}
 		keys = append(keys, key)
