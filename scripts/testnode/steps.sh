@@ -165,6 +165,21 @@ upload() {
 	write /tmp/ecsnode-image/files/etc/ecsnode/ecsnode.yaml
 }
 
+# bake_bundle puts a bundle, whose settings are standard input, and its channel among
+# what Packer uploads, and prints the settings that trust it.
+bake_bundle() {
+	local dir=$work/$node/baked tool=$testnode/../../bin/ecsnode first=/tmp/ecsnode-image/files/usr/share/ecsnode/first digest
+	install -D -m 644 /dev/stdin "$dir/bundle/ecsnode.yaml"
+	"$tool" bundle keygen --no-password "$dir/key" >/dev/null
+	digest=$("$tool" bundle build "$dir/bundle" -o "$dir/archive")
+	digest=${digest%% *}
+	printf '{"version": 1, "channel": "stable", "serial": 1, "stable": {"digest": "%s", "size": %d, "key": "bundles/%s.tar.zst"}}\n' \
+		"$digest" "$(stat -c %s "$dir/archive")" "$digest" >"$dir/channel.json"
+	"$tool" bundle sign "$dir/channel.json" --key "$dir/key" | write "$first/channels/stable"
+	write "$first/bundles/$digest.tar.zst" <"$dir/archive"
+	echo "bundle: {source: 's3://acme-config/nodes', splay: 0s, keys: [$(tail -n 1 "$dir/key.pub")]}"
+}
+
 # make_image runs all that makes an image of the node, and switches it off.
 make_image() {
 	local script
