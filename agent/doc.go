@@ -37,8 +37,9 @@ Nothing imports upwards, and nothing of its own layer unless it says so here:
 	   duties/bundle also bundle
 	3  config (config/strict, the duties' Config types, when, render, facts, fsx, bundle)
 	   migrate (what nodeconfig and ecsconfig read; facts, fsx, render, when)
+	   iam (config, the duties' Config types, bundle, facts, render)
 	4  node (all of the above)
-	5  cmd/* (node, status, config, config/strict, bundle, publish, duty, facts, fsx, image, templates, sim)
+	5  cmd/* (node, status, config, config/strict, bundle, publish, duty, facts, fsx, image, iam, templates, sim)
 
 A duty never imports a host package, another duty, an SDK, os, net or net/http:
 it declares the one to three methods it needs, in nouns from facts, and host
@@ -261,6 +262,17 @@ no image has them. ecsnode image check looks whether a first boot finds all it
 needs and no secret; ecsnode image seal removes what is this machine's alone,
 after image.Items and nothing else, and refuses on a node. A seal that was cut
 short is done again: the plan is what is there and should not be.
+
+A first bundle may come with it, in /usr/share/ecsnode/first, laid out as in S3. A
+node without any bundle takes the stable one while S3 does not answer, by the same
+signature, serials, check and watch.
+
+# What AWS must allow
+
+One table in package iam has every action that ecsnode calls, when, and on what;
+the policy, the README and the role in templates/fleet follow from it. Tests of whole
+nodes fail on a call that the policy for their settings lacks, and on a line of the
+table that nothing calls. Who adds a call adds the line.
 
 # Decisions that differ from what one may expect
 

@@ -29,7 +29,7 @@ import (
 var update = flag.Bool("update", false, "write the plain JSON of templates/fleet anew")
 
 const (
-	fleetDir = "templates/fleet/"
+	fleetDir   = "templates/fleet/"
 	ownAccount = "123456789012"
 )
 

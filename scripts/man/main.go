@@ -1,4 +1,4 @@
-// Man writes the man pages of ecsnode, packed, from what the program says of
+// Command man writes the man pages of ecsnode, packed, from what the program says of
 // itself: ecsnode(8) from the help of its commands, ecsnode.yaml(5) from the
 // schema of its configuration.
 //

@@ -1,4 +1,4 @@
-// Sbom prints what a Go binary is made of, as the linker has written it down in
+// Command sbom prints what a Go binary is made of, as the linker has written it down in
 // it: a bill of materials in CycloneDX 1.5, the same for the same binary.
 //
 //	sbom BINARY NAME VERSION

@@ -1,4 +1,4 @@
-// Testreport reads the events of `go test -json` and prints what a person wants
+// Command testreport reads the events of `go test -json` and prints what a person wants
 // of them: failures in full, skipped tests in one line with their reason, and
 // go test's own line of every package, last.
 //
