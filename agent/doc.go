@@ -52,7 +52,7 @@ every type that reaches an interface, which costs tens of megabytes.
 
 # Data flow
 
-	S3, cell[Instance] ─> bundle ─> /var/lib/ecsnode/bundles/active ─> config;  how it does ─> ECS PutAttributes
+	S3, the image, cell[Instance] ─> bundle ─> /var/lib/ecsnode/bundles/active ─> config;  how it does ─> ECS PutAttributes
 	ecsnode.yaml, conf.d ─> config ────> cell[effective] ───┬──────────────┐
 	command line ────────> requests ──> cell[holds]         │              │
 	IMDS, ec2:DescribeTags > instance ─> cell[Instance] ────┼─> ecsconfig ─┼─> /etc/ecs/ecs.config

@@ -121,6 +121,7 @@ report() {
 	name=$(sed -n 's/^# Name: *//p' "$testnode/cases/$case.sh")
 	printf '%-4s  %3d.%d s  %-22s %s\n' "$( ((status)) && echo FAIL || echo ok)" $((tenths / 10)) $((tenths % 10)) "$case" "$name"
 	rm -f "$logs/$case.log"
+	sed -n 's/^figure: /      /p' "$scratch/$case.log"
 	if ((status == 0)); then
 		return
 	fi

@@ -21,6 +21,7 @@ on timeout --signal KILL 0.3 bash /tmp/script.sh || true
 provision 20-install.sh
 provision 20-install.sh
 provision 30-configure.sh
+provision 30-configure.sh
 refused 'cluster is "web", and an image is for every cluster' 80-check.sh
 write /etc/ecsnode/ecsnode.yaml <<<"node_config: {files: {node.config: {values: {DB_PASSWORD: {value: hunter2}}}}}"
 refused 'DB_PASSWORD.value: take it out' 80-check.sh

@@ -47,7 +47,7 @@ volumes: {docker: {mount_point: /data}}' | user_data # the node has a mount for 
 	fi
 	rendered=$(on date -r /etc/container_config/node.config +%s%6N)
 	up=$(date -d "$(on systemctl show ecs.service --property ActiveEnterTimestamp --value --timestamp=us+utc)" +%s%6N)
-	echo "first boot: node.config after $(((rendered - off) / 1000)) ms, ecs active after $(((up - off) / 1000)) ms"
+	echo "figure: first boot: node.config after $(((rendered - off) / 1000)) ms, ecs active after $(((up - off) / 1000)) ms"
 }
 instance_of "$builder" i-0000000000000000a && comes_up web on-demand
 instance_of "$builder" i-0000000000000000b && comes_up web spot spot-fleet
