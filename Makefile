@@ -43,8 +43,8 @@ demo: build ## show the main job against the simulator
 bench: build setup-e2e ## measure what ecsnode costs, beside its budgets
 	@scripts/bench.sh
 
-size: build ## show what the binary's bytes are spent on
-	@scripts/size.sh bin/ecsnode
+size: build ## show what the binary's bytes are spent on; SINCE=REVISION: and what grew
+	@scripts/size.sh bin/ecsnode $(SINCE)
 
 reproducible: build ## build once more elsewhere and compare the bytes
 	@scripts/reproducible.sh

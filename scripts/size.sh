@@ -3,10 +3,11 @@
 # size beside the budget. A stripped binary has no symbols: they are taken from
 # an unstripped twin, built from the sources as they are now.
 #
-#   scripts/size.sh BINARY   exit 1 if it is over the budget
+#   scripts/size.sh BINARY              exit 1 if it is over the budget
+#   scripts/size.sh BINARY REVISION     and what grew since that revision
 set -euo pipefail
-if [[ $# -ne 1 ]]; then
-	echo "usage: scripts/size.sh BINARY" >&2
+if [[ $# -lt 1 || $# -gt 2 ]]; then
+	echo "usage: scripts/size.sh BINARY [REVISION]" >&2
 	exit 2
 fi
 binary=$(realpath "$1")
@@ -21,14 +22,21 @@ built_with() {
 		$1 == "build" && index($2, key "=") == 1 { print substr($2, length(key) + 2) }'
 }
 
-twin=$(mktemp)
-trap 'rm -f "$twin"' EXIT
-GOARCH=$(built_with GOARCH) CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' \
-	go build -ldflags=-w -o "$twin" "$(built_with path)"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 
+# twin FILE builds the unstripped twin from the sources in this directory.
+twin() {
+	GOARCH=$(built_with GOARCH) CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false' \
+		go build -ldflags=-w -o "$1" "$(built_with path)"
+}
+
+# groups FILE prints the bytes of code of each group, and its name.
+#
 # Each function counts for its package, each package for its group: ours, a
 # service of the AWS SDK, another module, or an area of the standard library.
-go tool nm -size "$twin" | awk -v ours="$(go list -m)/" '
+groups() {
+	go tool nm -size "$1" | awk -v ours="$(go list -m)/" '
 	function package_of(symbol, dir) {
 		sub(/^(type:\.(eq|hash)\.|go:)/, "", symbol)
 		sub(/[[({, ].*/, "", symbol) # receivers and type arguments have dots and slashes too
@@ -53,6 +61,13 @@ go tool nm -size "$twin" | awk -v ours="$(go list -m)/" '
 		return "std: " part[1]
 	}
 	$3 == "T" || $3 == "t" { size[group(package_of($4))] += $2; code += $2 }
+	END { for (g in size) printf "%d\t%s\n", size[g], g }'
+}
+
+twin "$scratch/now"
+groups "$scratch/now" >"$scratch/now.groups"
+awk -F '\t' '
+	{ size[$2] = $1; code += $1 }
 	END {
 		for (g in size) {
 			if (g == "ecsnode" || size[g] >= code / 200) printf "%8.0f kB %5.1f %%  %s\n", size[g] / 1000, 100 * size[g] / code, g
@@ -60,7 +75,23 @@ go tool nm -size "$twin" | awk -v ours="$(go list -m)/" '
 		}
 		if (groups) printf "%8.0f kB %5.1f %%  %d more, each under 0.5 %%\n", small / 1000, 100 * small / code, groups
 		printf "%8.0f kB  100 %%  code\n", code / 1000
-	}' | sort -k 1,1nr
+	}' "$scratch/now.groups" | sort -k 1,1nr
+
+if [[ $# -eq 2 ]]; then
+	mkdir "$scratch/tree"
+	git archive "$2" | tar -x -C "$scratch/tree"
+	(cd "$scratch/tree" && twin "$scratch/then")
+	groups "$scratch/then" >"$scratch/then.groups"
+	echo "grown since $2:"
+	awk -F '\t' '
+		FNR == NR { was[$2] = $1; next }
+		{ grown[$2] = $1 - was[$2]; all += $1 - was[$2]; delete was[$2] }
+		END {
+			for (g in was) { grown[g] = -was[g]; all -= was[g] }
+			for (g in grown) if (grown[g] >= 10000 || grown[g] <= -10000) printf "%+8.0f kB  %s\n", grown[g] / 1000, g
+			printf "%+8.0f kB  code in all\n", all / 1000
+		}' "$scratch/then.groups" "$scratch/now.groups" | sort -k 1,1gr
+fi
 
 size=$(stat -c %s "$binary")
 printf '%8d kB         stripped binary: the code, and line tables, types, strings and data, which grow with it\n' $((size / 1000))
