@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,13 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 		SilenceUsage:  true,
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// On this very machine a relative path means what it means to any program.
+		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+			if a.root == "/" {
+				a.config, err = filepath.Abs(a.config)
+			}
+			return err
+		},
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&a.root, "root", "/", "directory that is the node's root")
