@@ -59,6 +59,33 @@ func (u unpacked) ReadFile(name string) ([]byte, error) {
 	return f.Data, nil
 }
 
+// WithBundle returns the settings that would be in effect beside main, the main
+// file, if the bundle were, and who reads the files that they name.
+func (l *Loaded) WithBundle(tree bundle.Tree, name, main string, disk Reader) (*Loaded, Reader) {
+	layers := slices.DeleteFunc(slices.Clone(l.good), func(layer strict.Layer) bool { return isBundle(layer.Name) })
+	at := 0
+	if len(layers) > 0 && layers[0].Name == main {
+		at = 1
+	}
+	return Merge(slices.Insert(layers, at, strict.Layer{Name: name, Data: tree[bundle.ConfigFile].Data})), over{tree, disk}
+}
+
+// over is a bundle over the files of the image.
+type over struct {
+	bundle.Tree
+	image Reader
+}
+
+// ReadFile implements Reader.
+func (o over) ReadFile(name string) ([]byte, error) {
+	if below, is := strings.CutPrefix(name, Dir+"/"); is {
+		if f, is := o.Tree[below]; is {
+			return f.Data, nil
+		}
+	}
+	return o.image.ReadFile(name)
+}
+
 // BundleProblems returns what a bundle's settings must not say: where bundles come
 // from and whom to trust, that the node is held, and anything that would be
 // written over what ecsnode is and knows. A layer that cannot be decoded has
