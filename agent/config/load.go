@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,6 +42,7 @@ type Loaded struct {
 	Bundle   bundle.Digest // whose settings are in effect; "": the image's and user data's alone
 
 	good   []strict.Layer // in effect
+	found  []file         // what all of this was made of
 	result *strict.Result
 }
 
@@ -54,9 +56,13 @@ func Load(files fsx.FS, main string) *Loaded { return (&Loaded{}).Reload(files, 
 // Reload is Load by a process that has loaded before: of a file that now has a
 // problem the last good content stays in effect, so that a slip of the pen does
 // not take settings from a running node. If the main file is gone, everything
-// stays.
+// stays. Of files that are as they were l itself is returned.
 func (l *Loaded) Reload(files fsx.FS, main string) *Loaded {
 	found := read(files, main)
+	if l.found != nil && slices.EqualFunc(l.found, found, file.same) {
+		return l
+	}
+	all := slices.Clone(found)
 	if isIn(main, l.good) && found[0].absent {
 		found[0].err = errors.New("the file is gone")
 		for _, layer := range l.good { // its siblings may have gone with it
@@ -68,11 +74,15 @@ func (l *Loaded) Reload(files fsx.FS, main string) *Loaded {
 	var layers []strict.Layer
 	var unread strict.Problems
 	for _, f := range found {
+		var problems strict.Problems
+		if f.err == nil && isBundle(f.Name) {
+			problems = BundleProblems(f.Layer)
+		}
 		switch {
 		case f.err != nil:
 			unread = append(unread, strict.Problem{Pos: strict.Pos{File: f.Name, Line: 1, Column: 1}, Message: f.err.Error()})
-		case len(f.problems) > 0:
-			unread = append(unread, f.problems...)
+		case len(problems) > 0:
+			unread = append(unread, problems...)
 		case !f.absent:
 			layers = append(layers, f.Layer)
 		}
@@ -87,6 +97,7 @@ func (l *Loaded) Reload(files fsx.FS, main string) *Loaded {
 			now.LeftOut = append(now.LeftOut, p.Pos.File)
 		}
 	}
+	now.found = all
 	now.Problems = append(now.Problems, unread...)
 	now.Problems.Sort()
 	for _, layer := range now.good {
@@ -127,9 +138,13 @@ func isIn(name string, layers []strict.Layer) bool {
 // file is one that may be a layer.
 type file struct {
 	strict.Layer
-	absent   bool // it is not there, and need not be
-	err      error
-	problems strict.Problems // of what a bundle must not say
+	absent bool // it is not there, and need not be
+	err    error
+}
+
+// same reports whether f can be read, and is what o is.
+func (f file) same(o file) bool {
+	return f.Name == o.Name && f.absent == o.absent && f.err == nil && o.err == nil && bytes.Equal(f.Data, o.Data)
 }
 
 // bundled returns the settings of the bundle in effect. They have the name that
@@ -151,7 +166,6 @@ func bundled(files fsx.FS) (f file, is bool) {
 		f.err = fmt.Errorf("the bundle cannot be read: %w", err)
 		return f, true
 	}
-	f.problems = BundleProblems(f.Layer)
 	return f, true
 }
 
@@ -333,6 +347,9 @@ func (l *Loaded) Settings() []Setting {
 
 // Equal reports whether two loads are the same to every reader.
 func (l *Loaded) Equal(o *Loaded) bool {
+	if l == o {
+		return true
+	}
 	return slices.Equal(l.Settings(), o.Settings()) && slices.Equal(l.Problems, o.Problems) &&
 		slices.Equal(l.LeftOut, o.LeftOut) && slices.Equal(l.Former, o.Former) && l.Bundle == o.Bundle
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/cell"
-	"github.com/ecsnode/ecsnode/agent/config"
 	"github.com/ecsnode/ecsnode/agent/duties/drain"
 	"github.com/ecsnode/ecsnode/agent/duties/interruption"
 	"github.com/ecsnode/ecsnode/agent/duties/nodetasks"
@@ -121,10 +120,7 @@ func (n *Node) drainDuty(files fsx.FS, out outside) *drain.Duty {
 // nothing: its inputs wake it.
 func (n *Node) asks(source string) when.Schedule {
 	return schedule(func(t time.Time) time.Time {
-		c := config.Default()
-		if e, ok := n.config.Get(); ok {
-			c = e.Config
-		}
+		c := n.inEffect()
 		instance, _ := n.instance.Get()
 		interval := c.Interruption.Interval(source, instance)
 		if interval == 0 {

@@ -192,12 +192,16 @@ func (n *Node) watch(dirs ...string) func(context.Context, func()) error {
 // next pass on, and nothing is restarted.
 func (n *Node) every(interval func(config.Config) when.Duration) when.Schedule {
 	return schedule(func(t time.Time) time.Time {
-		c := config.Default()
-		if e, ok := n.config.Get(); ok {
-			c = e.Config
-		}
-		return when.Every(time.Duration(interval(c))).Next(t)
+		return when.Every(time.Duration(interval(n.inEffect()))).Next(t)
 	})
+}
+
+// inEffect are the settings; before they have been read, their defaults.
+func (n *Node) inEffect() config.Config {
+	if e, ok := n.config.Get(); ok {
+		return e.Config
+	}
+	return config.Default()
 }
 
 type schedule func(time.Time) time.Time

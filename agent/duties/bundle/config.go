@@ -95,8 +95,8 @@ func (c Config) Validate(report func(path, message string)) {
 	if _, err := when.Cron(c.Schedule, time.UTC); err != nil {
 		report("schedule", err.Error())
 	}
-	if d := time.Duration(c.Watch); d != 0 && d < time.Minute {
-		report("watch", fmt.Sprintf("%v is too short: expected 1m or more, or 0", c.Watch))
+	if d := time.Duration(c.Watch); d != 0 && d < 30*time.Second {
+		report("watch", fmt.Sprintf("%v is too short: expected 30s or more, or 0", c.Watch))
 	}
 	if c.Keep < 2 {
 		report("keep", fmt.Sprintf("%d are too few: expected 2 or more, the one in effect and the last good one", c.Keep))

@@ -7,7 +7,7 @@
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
 YAML
-follows_channel <<<'watch: 1m'
+follows_channel <<<'watch: 30s'
 bundle_file ecsnode.yaml <<'YAML'
 files: {splay: 0s, items: {/etc/motd.app: {content: good}}}
 YAML
