@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 readonly logs=$testnode/../../.cache/e2e
-readonly lanes=2 limit=300 # seconds for a case
+readonly lanes=2 limit=450 # seconds for a case
 
 # run_case runs case $1 in lane $2, in a process group of its own.
 run_case() {
