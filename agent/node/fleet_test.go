@@ -36,6 +36,7 @@ func TestTwoThousandNodesThatStartInOneMinuteRunOneOfEachNodeTask(t *testing.T) 
 	if testing.Short() {
 		t.Skip("takes a minute of CPU")
 	}
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := sim.New(sim.Options{})
 		w.EnableThrottle(true)
