@@ -5,8 +5,8 @@ package strict
 // together, so that they report on a file beside its other problems. The Result
 // has no problems of its own; it places those of the checks.
 //
-// What is not good is not set, but a pointer to it is not nil. A list of which one entry is not good is not set
-// at all. Of a layer that is no YAML nothing is.
+// What is not good is not set, but a pointer to it is not nil. A list of which
+// one entry is not good is not set at all. Of a layer that is no YAML nothing is.
 func Attempt(into any, layers ...Layer) *Result {
 	target := targetOf(into)
 	r := &Result{}

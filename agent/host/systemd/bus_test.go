@@ -764,6 +764,21 @@ func TestAJobWhoseBusIsLostIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// Who found no connection may come to make one only after somebody else has.
+func TestALateAttemptToConnectEndsNoConnectionThatOthersUse(t *testing.T) {
+	n := start(t)
+	n.set(web, nil)
+	ended := during(func() error { return n.Restart(n.ctx, web) })
+	job := n.told("RestartUnit", web, "replace")
+	if err := n.Reconnect(); err != nil {
+		t.Fatal(err)
+	}
+	n.end(job, "done", nil)
+	if err := receive(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestABusThatAcceptsAndSaysNothingKeepsNobodyLongerThanTheContext(t *testing.T) {
 	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "bus"))
 	if err != nil {

@@ -61,10 +61,7 @@ func (c *Client) Close() {
 // connect returns the connection, or makes one. It waits for that until ctx is
 // done: a bus that accepts and says nothing keeps nobody else.
 func (c *Client) connect(ctx context.Context) (*connection, error) {
-	c.mu.Lock()
-	conn := c.conn
-	c.mu.Unlock()
-	if conn != nil && conn.Connected() {
+	if conn := c.connected(); conn != nil {
 		return conn, nil
 	}
 	var err error
@@ -79,7 +76,20 @@ func (c *Client) connect(ctx context.Context) (*connection, error) {
 	return nil, fmt.Errorf("cannot reach systemd over D-Bus: %w: %w", facts.ErrUnavailable, err)
 }
 
+// connected returns the connection, nil if there is none that lives.
+func (c *Client) connected() *connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil || !c.conn.Connected() {
+		return nil
+	}
+	return c.conn
+}
+
 func (c *Client) reconnect() (any, error) {
+	if conn := c.connected(); conn != nil { // somebody else's attempt has just ended
+		return conn, nil
+	}
 	c.Close()
 	conn := &connection{}
 	var err error
