@@ -497,6 +497,7 @@ func TestAPullIsMadeByTheDaemonOrHere(t *testing.T) {
 			t.Error(err)
 		}
 		n.wants(two, duty.OK)
+		n.pass(5 * time.Second) // a pull waits for the bundle, not for what it makes others do
 		n.want(motd, "two in prod")
 	})
 }
