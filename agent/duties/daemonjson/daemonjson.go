@@ -74,8 +74,8 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if err != nil {
 		return duty.Outcome{}, err
 	}
-	if len(cfg.Settings) == 0 && len(former) == 0 {
-		d.Inputs.Set(facts.Inputs{})
+	if len(cfg.Settings) == 0 && len(former.Keys) == 0 {
+		d.Inputs.Set(former.Left.inputs())
 		d.Supply.Tell(render.Inputs{})
 		return duty.Outcome{Summary: "no key is set under daemon_json.settings"}, nil
 	}
@@ -87,10 +87,10 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 	if err != nil {
 		return duty.Outcome{}, err
 	}
-	want := merge(without(have.object, former, ours), ours)
+	want := merge(without(have.object, former.Keys, ours), ours)
 	out := duty.Outcome{Summary: fmt.Sprintf("%s: %s set", File, count(len(cfg.Settings)))}
 	if !same(have.object, want) {
-		if out.Warnings, err = d.replace(ctx, want, former, ours); err != nil {
+		if out.Warnings, err = d.replace(ctx, want, merge(former.Keys, ours)); err != nil {
 			return out, err
 		}
 		out.Changed = true
@@ -98,8 +98,12 @@ func (d *Duty) Reconcile(ctx context.Context) (duty.Outcome, error) {
 			return out, err
 		}
 	}
-	_, err = writeLedger(d.FS, ours)
-	d.Inputs.Set(facts.Inputs{unit: {part: have.input}})
+	now := ledger{Keys: ours}
+	if len(ours) == 0 {
+		now.Left = &have.input
+	}
+	_, err = writeLedger(d.FS, now)
+	d.Inputs.Set(have.input.inputs())
 	return out, err
 }
 
@@ -133,7 +137,17 @@ func (d *Duty) render(cfg Config) (map[string]any, error) {
 // contents is the file as it is.
 type contents struct {
 	object map[string]any // nil: there is no file
-	input  facts.Input
+	input  input
+}
+
+// input is the file as something that Docker runs with.
+type input facts.Input
+
+func (in *input) inputs() facts.Inputs {
+	if in == nil {
+		return facts.Inputs{}
+	}
+	return facts.Inputs{unit: {part: facts.Input(*in)}}
 }
 
 func (d *Duty) read() (contents, error) {
@@ -164,11 +178,12 @@ func (d *Duty) read() (contents, error) {
 		return contents{}, fmt.Errorf("cannot use %s: %w", File, err)
 	}
 	sum := sha256.Sum256(canonical)
-	return contents{object, facts.Input{Value: hex.EncodeToString(sum[:]), At: info.ModTime()}}, nil
+	return contents{object, input{Value: hex.EncodeToString(sum[:]), At: info.ModTime()}}, nil
 }
 
-// replace puts a new file in place once nothing speaks against it.
-func (d *Duty) replace(ctx context.Context, want, former, ours map[string]any) (warnings []string, err error) {
+// replace puts a new file in place once nothing speaks against it. maybe is all that
+// may be ours in it, whenever the power is cut.
+func (d *Duty) replace(ctx context.Context, want, maybe map[string]any) (warnings []string, err error) {
 	data, err := json.MarshalIndent(want, "", "    ")
 	if err != nil {
 		return nil, fmt.Errorf("cannot write %s: %w", File, err)
@@ -198,7 +213,7 @@ func (d *Duty) replace(ctx context.Context, want, former, ours map[string]any) (
 	}
 	// First the ledger, with all that may be ours, so that a key that is written
 	// is never forgotten.
-	if _, err := writeLedger(d.FS, merge(former, ours)); err != nil {
+	if _, err := writeLedger(d.FS, ledger{Keys: maybe}); err != nil {
 		return warnings, err
 	}
 	if _, err := d.FS.MkdirAll(path.Dir(File), 0o755); err != nil {
@@ -255,24 +270,34 @@ func without(have, former, ours map[string]any) map[string]any {
 
 func same(a, b any) bool { return reflect.DeepEqual(a, b) }
 
-func readLedger(files fsx.FS) (map[string]any, error) {
-	data, err := files.ReadFile(ledgerFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	value, err := decode(data)
-	object, ok := value.(map[string]any)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("cannot use %s: it is damaged: remove it; keys of %s that are no longer configured then stay", ledgerFile, File)
-	}
-	return object, nil
+// ledger is what is ours of the file.
+type ledger struct {
+	Keys map[string]any `json:"keys"`
+	// Left is the file as it was when our last key went. Docker is to run with that
+	// still, and what others write into it later is theirs.
+	Left *input `json:"left,omitempty"`
 }
 
-func writeLedger(files fsx.FS, ours map[string]any) (changed bool, err error) {
-	data, err := json.MarshalIndent(ours, "", "  ")
+func readLedger(files fsx.FS) (ledger, error) {
+	var l ledger
+	data, err := files.ReadFile(ledgerFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return l, err
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	d.DisallowUnknownFields()
+	if err := d.Decode(&l); err != nil {
+		return l, fmt.Errorf("cannot use %s: it is damaged: remove it; keys of %s that are no longer configured then stay", ledgerFile, File)
+	}
+	return l, nil
+}
+
+func writeLedger(files fsx.FS, l ledger) (changed bool, err error) {
+	data, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
 		return false, fmt.Errorf("cannot write %s: %w", ledgerFile, err)
 	}

@@ -301,3 +301,25 @@ func TestWhatDockerShouldRunWith(t *testing.T) {
 		t.Error("what somebody else changed is no news")
 	}
 }
+
+func TestDockerIsToRunWithoutTheKeysThatWent(t *testing.T) {
+	n := newNode(t)
+	n.set(map[string]string{"debug": "true"})
+	n.good()
+	with, _ := n.inputs.Get()
+	n.set(nil)
+	n.good()
+	without, _ := n.inputs.Get()
+	if len(without) == 0 || without.Equal(with) {
+		t.Fatalf("with the key %v, without it %v", with, without)
+	}
+	for _, text := range []string{"", `{"log-level": "warn"}`, "{ no JSON"} {
+		if text != "" {
+			n.write(file, text) // which is not ours now
+		}
+		n.good()
+		if now, _ := n.inputs.Get(); !now.Equal(without) {
+			t.Errorf("a later pass, over %q, says %v, not %v", text, now, without)
+		}
+	}
+}

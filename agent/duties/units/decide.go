@@ -158,10 +158,11 @@ func plural(tasks int) string {
 }
 
 // dockerJob takes the action unless the last one is too near. A clock that was
-// set back does not keep it off.
+// set back does not keep it off, nor does the failure of a Docker that was started
+// with something else: what is mended since is tried at once.
 func (d *decision) dockerJob(s sight, a action) {
 	since := s.now.Sub(s.ran.DockerJob)
-	if since >= 0 && since < dockerPause {
+	if since >= 0 && since < dockerPause && (s.docker.Running() || !s.changedSince(s.ran.DockerJob, Docker)) {
 		d.again = dockerPause - since
 		if !s.docker.Running() {
 			d.problem("%s is down (%s); ecsnode started it %v ago and tries again in %v",
@@ -170,6 +171,16 @@ func (d *decision) dockerJob(s sight, a action) {
 		return
 	}
 	d.act = a
+}
+
+// changedSince tells whether what the unit should run with became so after a time.
+func (s sight) changedSince(t time.Time, unit string) bool {
+	for _, in := range s.wanted[unit] {
+		if in.At.After(t) && !in.At.After(s.now) {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *decision) aboutECS(s sight) {

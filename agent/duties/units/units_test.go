@@ -425,6 +425,24 @@ func TestADockerThatStaysDownIsTriedOnceAMinute(t *testing.T) {
 	})
 }
 
+func TestADockerThatStaysDownIsTriedAtOnceWithAnotherConfiguration(t *testing.T) {
+	inNode(t, func(t *testing.T, r *rig) {
+		r.serving()
+		r.systemd.broken[units.Docker] = "exit-code"
+		r.systemd.down(units.Docker, "failed", "exit-code")
+		r.wantError("reset docker.service, start docker.service", "cannot start docker.service")
+		time.Sleep(20 * time.Second)
+		r.installed("daemon.json", "worse", time.Now())
+		r.wantError("reset docker.service, start docker.service", "cannot start docker.service")
+		time.Sleep(20 * time.Second)
+		r.installed("daemon.json", "of a clock that was set since", time.Now().Add(time.Hour))
+		r.wantError("", "docker.service is down", "tries again in 40s")
+		delete(r.systemd.broken, units.Docker)
+		r.installed("daemon.json", "mended", time.Now())
+		r.wantPass("reset docker.service, start docker.service")
+	})
+}
+
 func TestDockerHeldBackIsNotStarted(t *testing.T) {
 	inNode(t, func(t *testing.T, r *rig) {
 		r.systemd.down(units.Docker, "failed", "start-limit-hit")
