@@ -110,11 +110,15 @@ func (d *Duty) fallBack(instance facts.Instance, cause error) (duty.Outcome, err
 	case problem != nil && d.fresh:
 		return d.notRegistered(cause.Error(), cause)
 	case problem != nil:
-		if r, ok := d.saved(instance); ok {
+		r, told := d.saved(instance)
+		switch {
+		case r.ARN != "":
 			known = r
-			break
+		case told && errors.Is(cause, facts.ErrUnavailable):
+			return d.notRegistered("its agent does not run, and was not registered when it ended", cause)
+		default:
+			return d.unseen(cause, problem)
 		}
-		return d.unseen(cause, problem)
 	case known.InstanceID != instance.ID:
 		return d.notRegistered(fmt.Sprintf("%s was, and this is %s", known.InstanceID, instance.ID), cause)
 	}
@@ -126,18 +130,25 @@ func (d *Duty) fallBack(instance facts.Instance, cause error) (duty.Outcome, err
 }
 
 // saved returns the registration of this instance that the agent has saved: it
-// was made under nobody's eyes, as right before a power cut.
-func (d *Duty) saved(instance facts.Instance) (record, bool) {
+// was made under nobody's eyes, as right before a power cut. told is false where
+// what is saved cannot be read, as while the agent runs.
+func (d *Duty) saved(instance facts.Instance) (r record, told bool) {
 	if d.Saved == nil {
 		return record{}, false
 	}
 	for _, file := range []string{facts.AgentDB, facts.AgentJSON} {
 		state, err := d.Saved.State(file)
-		if err == nil && state.ARN != "" && state.Cluster != "" && state.InstanceID == instance.ID {
+		switch {
+		case errors.Is(err, facts.ErrAbsent):
+		case err != nil, state.InstanceID != instance.ID:
+			return record{}, false
+		case state.ARN != "" && state.Cluster != "":
 			return record{instance.ID, facts.ContainerInstance{ARN: state.ARN, Cluster: state.Cluster, AgentVersion: state.AgentVersion}}, true
+		default:
+			told = true
 		}
 	}
-	return record{}, false
+	return record{}, told
 }
 
 // known returns the record of the latest answer that was believed.

@@ -231,23 +231,29 @@ type saved map[string]facts.AgentState
 
 func (s saved) State(file string) (facts.AgentState, error) {
 	state, ok := s[file]
-	if !ok {
+	switch {
+	case !ok:
 		return facts.AgentState{}, facts.ErrAbsent
+	case state == locked:
+		return facts.AgentState{}, facts.ErrUnavailable
 	}
 	return state, nil
 }
+
+var locked = facts.AgentState{File: "locked"}
 
 // As after a power cut right behind the first registration.
 func TestARegistrationThatNobodySawIsReadFromTheAgentsOwnState(t *testing.T) {
 	const arn = scope + "container-instance/web/0123"
 	good := facts.AgentState{Cluster: "web", ARN: arn, InstanceID: id}
 	for name, c := range map[string]struct {
-		state   facts.AgentState
-		believe bool
+		state facts.AgentState
+		says  string // "": it is waited for the agent
 	}{
-		"whole":               {good, true},
-		"of another instance": {facts.AgentState{Cluster: "web", ARN: arn, InstanceID: otherID}, false},
-		"not registered yet":  {facts.AgentState{Cluster: "web", InstanceID: id}, false},
+		"whole":               {good, "last registered in web"},
+		"of another instance": {facts.AgentState{Cluster: "web", ARN: arn, InstanceID: otherID}, ""},
+		"not registered yet":  {facts.AgentState{Cluster: "web", InstanceID: id}, "not registered: its agent does not run, and was not registered when it ended"},
+		"locked by the agent": {locked, ""},
 	} {
 		for _, file := range []string{facts.AgentDB, facts.AgentJSON} {
 			t.Run(name+" in "+file, func(t *testing.T) {
@@ -255,14 +261,18 @@ func TestARegistrationThatNobodySawIsReadFromTheAgentsOwnState(t *testing.T) {
 					m.write(agentDB, "state")
 					m.duty.Saved = saved{file: c.state}
 					out, err := m.pass()
-					if !c.believe {
+					if c.says == "" {
 						if _, published := m.published.Get(); published || !errors.Is(err, duty.ErrNotReady) {
 							t.Errorf("%+v, %v", out, err)
 						}
 						return
 					}
-					if err != nil || out.Summary != "last registered in web" {
+					if err != nil || out.Summary != c.says {
 						t.Errorf("%+v, %v", out, err)
+					}
+					if c.state != good {
+						m.wantCluster("")
+						return
 					}
 					m.wantCluster("web")
 					m.duty.Saved = nil
