@@ -59,7 +59,7 @@ func (n *Node) leaving(files fsx.FS, out outside) []duty.Entry {
 				FS: files, File: drainFile, Shutdown: shutdownFile, BootID: n.bootID,
 				Config: n.noticeConfig(), Notices: n.notices[facts.NoticeOperator],
 			},
-			When: when.Every(10 * sec), On: []cell.Waker{n.config}, Stream: n.watch(requestsDir), Timeout: 5 * sec,
+			When: when.Every(10 * sec), On: []cell.Waker{n.config}, Stream: n.watch(arrived, requestsDir), Timeout: 5 * sec,
 		},
 	}
 	if !n.scratch() {

@@ -56,7 +56,7 @@ type Options struct {
 	Jobs schedules.Jobs
 	// Watch tells when files in directories of this host change; nil is
 	// inotify.Watch.
-	Watch func(ctx context.Context, changed func(), dirs ...string) error
+	Watch func(ctx context.Context, quiet time.Duration, changed func(), dirs ...string) error
 }
 
 // Node is one node.

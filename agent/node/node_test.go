@@ -101,7 +101,10 @@ func (r *rig) node() *node.Node {
 			return r.net.DialContext(ctx, "unix", docker.Socket)
 		},
 		// Real inotify would keep virtual time from passing.
-		Watch: func(ctx context.Context, _ func(), _ ...string) error { <-ctx.Done(); return ctx.Err() },
+		Watch: func(ctx context.Context, _ time.Duration, _ func(), _ ...string) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
 	})
 	if err != nil {
 		r.t.Fatal(err)

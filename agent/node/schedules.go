@@ -30,7 +30,7 @@ func (n *Node) scheduled(files fsx.FS, out outside, drains cell.Reader[bool]) du
 			Agent: &agent{n: n}, Docker: n.hosts.docker, Store: n.hosts.s3, Schedules: n.schedules,
 		},
 		// Ticks come by Again; each minute it looks whether the clock was set.
-		When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.registration, n.cluster, drains}, Stream: n.watch(requestsDir),
+		When: when.Every(min), On: []cell.Waker{n.config, n.instance, n.registration, n.cluster, drains}, Stream: n.watch(arrived, requestsDir),
 		Timeout: 2 * min, Gap: 10 * time.Millisecond, Retry: duty.Retry{Min: sec, Max: min}, Changes: true,
 	}
 }

@@ -43,11 +43,11 @@ func (n *Node) table(p phase, files fsx.FS, out outside, board *status.Board) []
 	sources := []duty.Entry{
 		{
 			Duty: configDuty{n, files}, When: when.Every(30 * sec), Timeout: 10 * sec,
-			On: []cell.Waker{n.instance, n.turned}, Stream: n.watch(etc, etc+"/conf.d"), Gap: 200 * time.Millisecond, Identity: true, Core: true,
+			On: []cell.Waker{n.instance, n.turned}, Stream: n.watch(edited, etc, etc+"/conf.d"), Gap: 200 * time.Millisecond, Identity: true, Core: true,
 		},
 		{
 			Duty: requestsDuty{n, files, board.Attend}, When: when.Every(10 * sec), Timeout: 5 * sec,
-			On: []cell.Waker{n.config, n.instance}, Stream: n.watch(requestsDir), Core: true,
+			On: []cell.Waker{n.config, n.instance}, Stream: n.watch(arrived, requestsDir), Core: true,
 		},
 		{
 			Duty: &instance.Duty{
@@ -179,13 +179,20 @@ const (
 	booting               // before the ECS agent starts
 )
 
-// watch wakes a duty when files in the node's directories change.
-func (n *Node) watch(dirs ...string) func(context.Context, func()) error {
+// How long nothing happens in a directory after a change of it that is whole.
+const (
+	edited  = 150 * time.Millisecond // by editors and slow copies
+	arrived = 5 * time.Millisecond   // requests, which are renamed into place; somebody waits
+)
+
+// watch wakes a duty when files in these directories have changed, once nothing has
+// happened there for quiet.
+func (n *Node) watch(quiet time.Duration, dirs ...string) func(context.Context, func()) error {
 	host := make([]string, len(dirs))
 	for i, d := range dirs {
 		host[i] = filepath.Join(n.disk.Root(), d)
 	}
-	return func(ctx context.Context, wake func()) error { return n.opts.Watch(ctx, wake, host...) }
+	return func(ctx context.Context, wake func()) error { return n.opts.Watch(ctx, quiet, wake, host...) }
 }
 
 // every is a schedule whose interval is a setting: a new one counts from the

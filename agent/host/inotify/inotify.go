@@ -11,19 +11,18 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A file is often written in several steps: emptied, filled, renamed. A change
-// is told once nothing has happened for quiet, or after atMost.
-const (
-	quiet  = 150 * time.Millisecond
-	atMost = 2 * time.Second
-)
+// atMost is how long a directory in which something goes on happening is kept from
+// being told of.
+const atMost = 2 * time.Second
 
 // Watch calls changed after something was created, written, renamed or removed
 // in one of the directories, until ctx is done. dirs are paths on this host.
+// A file is often written in several steps, emptied, filled, renamed: a change is
+// told once nothing has happened for quiet, or after 2 s.
 // One that does not exist is watched from when it appears, if that is in
 // another of them. Watch fails if none can be watched, and with
 // os.ErrNotExist if a watched one goes away.
-func Watch(ctx context.Context, changed func(), dirs ...string) error {
+func Watch(ctx context.Context, quiet time.Duration, changed func(), dirs ...string) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("cannot watch files: %w", err)

@@ -11,6 +11,8 @@ import (
 	"github.com/ecsnode/ecsnode/agent/host/inotify"
 )
 
+const quiet = 150 * time.Millisecond
+
 // await waits until the watch sees what do does; do is repeated,
 // because nothing tells when the kernel has begun to watch.
 func await(t *testing.T, changed <-chan struct{}, do func()) {
@@ -23,7 +25,7 @@ func await(t *testing.T, changed <-chan struct{}, do func()) {
 			return
 		case <-deadline:
 			t.Fatal("no change was seen")
-		case <-time.After(300 * time.Millisecond): // longer than a change is held back
+		case <-time.After(2 * quiet): // longer than a change is held back
 		}
 	}
 }
@@ -34,7 +36,7 @@ func TestWatchSeesWhatHappensAndEnds(t *testing.T) {
 	changed := make(chan struct{}, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- inotify.Watch(ctx, func() {
+		done <- inotify.Watch(ctx, quiet, func() {
 			select {
 			case changed <- struct{}{}:
 			default:
@@ -59,7 +61,7 @@ func TestADirectoryThatAppearsIsWatched(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	changed, done := make(chan struct{}, 1), make(chan error, 1)
 	go func() {
-		done <- inotify.Watch(ctx, func() {
+		done <- inotify.Watch(ctx, quiet, func() {
 			select {
 			case changed <- struct{}{}:
 			default:
@@ -78,7 +80,7 @@ func TestADirectoryThatAppearsIsWatched(t *testing.T) {
 
 func TestWatchFails(t *testing.T) {
 	gone := filepath.Join(t.TempDir(), "gone")
-	if err := inotify.Watch(t.Context(), func() {}, gone); !errors.Is(err, os.ErrNotExist) {
+	if err := inotify.Watch(t.Context(), quiet, func() {}, gone); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a directory that is not there: %v", err)
 	}
 	if err := os.Mkdir(gone, 0o700); err != nil {
@@ -87,7 +89,7 @@ func TestWatchFails(t *testing.T) {
 	changed := make(chan struct{}, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- inotify.Watch(t.Context(), func() {
+		done <- inotify.Watch(t.Context(), quiet, func() {
 			select {
 			case changed <- struct{}{}:
 			default:
@@ -108,7 +110,7 @@ func TestSeveralStepsAreOneChange(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	changed, done := make(chan struct{}, 100), make(chan error, 1)
-	go func() { done <- inotify.Watch(ctx, func() { changed <- struct{}{} }, dir) }()
+	go func() { done <- inotify.Watch(ctx, quiet, func() { changed <- struct{}{} }, dir) }()
 	name := filepath.Join(dir, "f")
 	await(t, changed, func() { _ = os.WriteFile(name, nil, 0o600) })
 	for range 20 {
