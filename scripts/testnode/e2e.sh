@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the cases in cases/, two at a time, and prints what each took. Exits 0 only
-# if all of them hold. Needs root and bin/ (make build). Nothing is ever skipped.
+# Runs the cases in cases/, two at a time and beside them one that mostly waits for
+# a clock, and prints what each took. Exits 0 only if all of them hold. Needs root and bin/ (make build). Nothing is ever skipped.
 #
 #   e2e.sh                  every case
 #   e2e.sh CASE...          these, by the names of their files: e2e.sh reboot
@@ -12,7 +12,9 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 readonly logs=$testnode/../../.cache/e2e
-readonly lanes=2 limit=450 # seconds for a case
+readonly limit=450 # seconds for a case
+free=(0 1) beside=(2) # lanes in which no case runs
+readonly lanes=3
 
 # run_case runs case $1 in lane $2, in a process group of its own.
 run_case() {
@@ -131,6 +133,24 @@ report() {
 	echo "      more: .cache/e2e/$case.log"
 }
 
+# take_next takes a case that there is room for, as $case, and a lane for it, as
+# $lane. Those that wait have a lane of their own, and the others' in the end.
+take_next() {
+	if ((${#waiting[@]} > 0 && ${#beside[@]} > 0)); then
+		case=${waiting[0]} waiting=("${waiting[@]:1}")
+		lane=${beside[0]} beside=("${beside[@]:1}")
+		return
+	fi
+	((${#free[@]} > 0)) || return
+	if ((${#working[@]} > 0)); then
+		case=${working[0]} working=("${working[@]:1}")
+	else
+		((${#waiting[@]} > 0)) || return
+		case=${waiting[0]} waiting=("${waiting[@]:1}")
+	fi
+	lane=${free[0]} free=("${free[@]:1}")
+}
+
 # reap waits for one case and frees its lane.
 reap() {
 	local pid
@@ -143,13 +163,20 @@ reap() {
 		rm "$scratch/kept-$lane"
 		lane=$((lane + lanes))
 	fi
+	if ((lane % lanes == 2)); then
+		beside+=("$lane")
+	else
+		free+=("$lane")
+	fi
 }
 
-# in_order prints the names of the cases, those that take long first.
+# in_order prints the cases, those that take long first.
 in_order() {
 	cd "$testnode/cases"
 	{ grep -l '^# Takes: *long' -- *.sh; grep -L '^# Takes: *long' -- *.sh; } | sed 's/\.sh$//'
 }
+
+waits() { grep -q '^# Waits: *mostly' "$testnode/cases/$1.sh"; }
 
 need_node_tools
 keep=0
@@ -198,19 +225,26 @@ began=$SECONDS
 if ((SECONDS - began > 2)); then
 	echo "e2e: built the root filesystem in $((SECONDS - began)) s"
 fi
-began=$SECONDS lane=0
+working=() waiting=()
 for case in "${cases[@]}"; do
-	if ((${#running[@]} >= lanes)); then
-		reap
+	if waits "$case"; then
+		waiting+=("$case")
+	else
+		working+=("$case")
 	fi
-	set -m
-	run_case "$case" "$lane" &
-	set +m
-	running[$!]=$case lane_of[$!]=$lane
-	lane=$((lane + 1))
 done
-while ((${#running[@]} > 0)); do
-	reap
+began=$SECONDS
+while true; do
+	if take_next; then
+		set -m
+		run_case "$case" "$lane" &
+		set +m
+		running[$!]=$case lane_of[$!]=$lane
+	elif ((${#running[@]} > 0)); then
+		reap
+	else
+		break
+	fi
 done
 if ((!keep)); then
 	remove_nodes "$run"

@@ -3,6 +3,7 @@
 # Node:     one that follows a channel and runs well
 # Happens:  a bundle gives Docker a directory for its data that cannot be
 # Must be:  the node goes back to the image's own settings, and Docker and ECS run again
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -3,6 +3,7 @@
 # Node:     one that follows a channel and runs well
 # Happens:  a bundle with a unit that does not start
 # Must be:  it goes back, takes back what was done, and says so in its status and the journal
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -3,11 +3,12 @@
 # Node:     a new instance that follows a channel
 # Happens:  it boots; another bundle, of 200 files, is pushed; it reboots
 # Must be:  ECS starts once, with what the bundle sets; the second one is in effect within a second; after the reboot Docker starts once, with its settings
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
 YAML
-follows_channel <<<'watch: 1m'
+follows_channel <<<'watch: 30s'
 bundle_file ecsnode.yaml <<'YAML'
 node_config: {files: {node.config: {values: {FROM: {value: bundle}}}}}
 daemon_json: {settings: {log-driver: json-file, labels: '["env={{ tag `env` }}"]'}}

@@ -3,6 +3,7 @@
 # Node:     one on Spot that runs a task of a service and a log shipper
 # Happens:  a Spot notice; SIGKILL once it is DRAINING, and again once the task has ended
 # Must be:  the drain goes on where it was, does nothing twice, and ends
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

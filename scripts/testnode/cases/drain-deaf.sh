@@ -3,6 +3,7 @@
 # Node:     one on Spot that runs such a task and a log shipper
 # Happens:  a Spot notice for in 15 s
 # Must be:  the task is told by ECS, then killed in time; the shipper gets its SIGTERM in time all the same
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

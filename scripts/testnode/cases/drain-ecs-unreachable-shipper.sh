@@ -3,6 +3,7 @@
 # Node:     one on Spot that runs a task and a log shipper
 # Happens:  every call of ECS fails; a Spot notice for in 20 s
 # Must be:  nothing is stopped before 8 s are left; then the task gets SIGTERM in time, the shipper after it
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

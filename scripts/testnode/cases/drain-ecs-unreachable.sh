@@ -3,6 +3,7 @@
 # Node:     one on Spot that runs a task
 # Happens:  every call of ECS fails; a Spot notice for in 22 s
 # Must be:  nothing is stopped before 12 s are left; then the task gets SIGTERM in time
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -3,6 +3,7 @@
 # Node:     one on Spot that runs a task of a service; its records go to S3
 # Happens:  a Spot notice; one hook hangs, one fails, one writes 1 MB, one may be written by others
 # Must be:  the node drains in time all the same; the record tells of each, and is in S3
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -3,6 +3,7 @@
 # Node:     one on Spot that runs a task of a service, one of its own and a log shipper
 # Happens:  ecsnode simulate for each source; then spot for real, and undrain
 # Must be:  a rehearsal tells what would happen and changes nothing; for real it does happen
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # Name:     files that cannot be written or checked, units that do not start
 # Node:     one that runs well
-# Takes:    long
 # Happens:  it gets a file on a read-only file system, an immutable one, one of nobody, a check that hangs, units
 #           that fail or crash with theirs; the tag env changes; all is mended
 # Must be:  each is told, what was there stays, all else is done; systemd is not fought; all comes right by itself
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -14,7 +14,8 @@ within 20 joined web
 [[ $(on ip6tables -S FORWARD) == *fd00:ec2::254* ]]
 on ip6tables -N DOCKER-USER
 on ip6tables -I FORWARD -j DOCKER-USER
-within 90 on sh -c 'ip6tables -S DOCKER-USER | grep -q fd00:ec2::254'
+docker_run --rm busybox true # what happens at Docker is seen at once
+within 10 on sh -c 'ip6tables -S DOCKER-USER | grep -q fd00:ec2::254'
 echo "guard: {enabled: false}" | write /etc/ecsnode/conf.d/90-guard.yaml
 within 20 status_is 0 "off: containers may reach instance metadata"
 [[ $(on ip6tables -S) != *"ecsnode guard"* ]]

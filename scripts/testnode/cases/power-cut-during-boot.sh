@@ -31,4 +31,4 @@ cut_power
 whole_or_absent
 
 boot
-within 60 joined web # an agent with state that nobody saw registering is listened for first, 30 s
+within 60 joined web

@@ -17,5 +17,5 @@ on_disk test ! -s etc/not-synced || fail "the power was not really cut"
 [[ $(file_sums on_disk) == "$sums" ]]
 
 boot
-within 60 joined web # an agent with state that nobody saw registering is listened for first, 30 s
+within 60 joined web
 ecs_has_started 2

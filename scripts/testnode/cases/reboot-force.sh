@@ -3,6 +3,7 @@
 # Node:     one that runs well, with a task of a service
 # Happens:  systemctl reboot --force, which stops no unit and asks nobody
 # Must be:  nothing can be drained and nothing is said to have been; the node comes back as it was
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -3,6 +3,7 @@
 # Node:     one whose configuration has a task that ends by itself
 # Happens:  it is run, twice
 # Must be:  it runs on this node, its result is told, and no container of it is left
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -41,8 +41,8 @@ ended() { # STATUS WORDS NAME
 }
 alone() { not on pgrep -f "sleep $1"; }
 
-listed each-minute "success" "each-minute at"
-listed pauses paused "left out" "it is paused"
+within 10 listed each-minute "success" "each-minute at"
+within 10 listed pauses paused "left out" "it is paused"
 web=$(docker_run -d --hostname here --label com.amazonaws.ecs.task-definition-family=web --label com.amazonaws.ecs.container-name=web \
 	--label com.amazonaws.ecs.task-arn=arn:aws:ecs:eu-west-1:123456789012:task/web/1 busybox sleep 100000)
 for name in hangs deaf hog hangs-inside; do

@@ -3,7 +3,7 @@
 # Node:     one that runs well
 # Happens:  SIGSTOP: it lives and does nothing
 # Must be:  status tells it; the watchdog replaces it, all is well, ECS was not disturbed
-# Takes:    long
+# Waits:    mostly
 
 running_node
 pid=$(daemon MainPID)

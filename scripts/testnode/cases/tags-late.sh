@@ -3,7 +3,7 @@
 # Node:     a new instance without the tag cluster; boot may take 3 s
 # Happens:  it boots, gives boot up, and is tagged only TAGS_LATE seconds after it was switched on (20)
 # Must be:  ECS is held back, with the reason, and tried again; then it joins the right cluster, never "default"
-# Takes:    long
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'

@@ -3,6 +3,7 @@
 # Node:     a new instance that is to upgrade ecs-init
 # Happens:  it boots while something else has the lock of dnf
 # Must be:  boot tries again until the lock is free, and ECS starts upgraded
+# Waits:    mostly
 
 new_node <<'YAML'
 cluster: '{{ tag "cluster" }}'
