@@ -155,5 +155,5 @@ row "restart of Docker until ECS is active and registered" restart
 row_of_trials "Spot notice to UpdateContainerInstancesState" notice "$trials" 300 700
 row_of_trials "a node task has died to StartTask" asked "$deaths" 250 1000
 printf '%-58s %6s ms\n' "the same until it runs again, median" "$(sort -n "$work/$node/again" | sed -n "$((deaths / 2))p")"
-row_of_trials "a bundle of 200 files, from the request to its effect" pulled "$pulls" 1000 2000
+row_of_trials "a bundle of 200 files, from the request to its effect" pulled "$pulls" 1000 1000
 exit "$status"

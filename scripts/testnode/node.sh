@@ -197,12 +197,15 @@ remove() {
 }
 
 # execute enters the node once it has a root of its own: before that a command
-# would meet the host.
+# would meet the host. A shell waits for the command and not nsenter, which stops
+# along with it: systemd stops all processes at the end of a reboot, and whoever then
+# does not see his own end keeps the node from it.
 execute() {
 	local pid
 	pid=$(leader) || die "$name is off"
 	[[ -e /proc/$pid/root/run/testnode/boot_id ]] || die "$name has no root yet"
-	exec nsenter -t "$pid" -a env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+	# shellcheck disable=SC2016 # expanded by that shell
+	exec nsenter --no-fork -t "$pid" -a /bin/sh -c '"$@"; exit "$?"' sh env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
 		AWS_ENDPOINT_URL=http://10.0.0.1:8080 "$@"
 }
 
