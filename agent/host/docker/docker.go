@@ -37,6 +37,7 @@ const Socket = "/run/docker.sock"
 type Client struct {
 	agree  func(context.Context) error
 	info   func(context.Context) (system.Info, error)
+	look   func(context.Context, string) (container.InspectResponse, error)
 	list   func(context.Context, container.ListOptions) ([]container.Summary, error)
 	events func(context.Context, events.ListOptions) (<-chan events.Message, <-chan error)
 	stop   func(context.Context, string, container.StopOptions) error
@@ -61,7 +62,7 @@ func New(dial func(ctx context.Context, network, addr string) (net.Conn, error))
 	}
 	a := agreement{ping: c.Ping, take: c.NegotiateAPIVersionPing}
 	return &Client{
-		agree: a.reach, info: c.Info, list: c.ContainerList, events: c.Events, stop: c.ContainerStop, remove: c.ContainerRemove,
+		agree: a.reach, info: c.Info, look: c.ContainerInspect, list: c.ContainerList, events: c.Events, stop: c.ContainerStop, remove: c.ContainerRemove,
 		logs: c.ContainerLogs, execCreate: c.ContainerExecCreate, execAttach: c.ContainerExecAttach, execInspect: c.ContainerExecInspect,
 	}, nil
 }
@@ -152,7 +153,10 @@ func (c *Client) Watch(ctx context.Context, changed func()) error {
 		select {
 		case m := <-messages:
 			switch m.Action {
-			case events.ActionStart, events.ActionDie, events.ActionConnect, events.ActionDisconnect:
+			case events.ActionDie:
+				c.awaitEnd(ctx, m.Actor.ID)
+				changed()
+			case events.ActionStart, events.ActionConnect, events.ActionDisconnect:
 				changed()
 			}
 		case err := <-failed:
@@ -163,6 +167,20 @@ func (c *Client) Watch(ctx context.Context, changed func()) error {
 		}
 	}
 }
+
+// awaitEnd waits until the list of containers tells of an end that an event has told
+// of. Up to version 20.10 the engine tells first, cleans up after the container, and
+// only then takes it from the list, all under the lock that whoever inspects the
+// container waits for: handleContainerExit in moby/moby:daemon/monitor.go
+func (c *Client) awaitEnd(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, cleanTime)
+	defer cancel()
+	_, _ = c.look(ctx, id) // gone, and no answer, are as good
+}
+
+// cleanTime is how long an end that is told of may take to be listed. Other news
+// waits as long.
+const cleanTime = 2 * time.Second
 
 // stopGrace is how much longer than a container the engine may take to say that
 // it has stopped.

@@ -31,6 +31,7 @@ type engine struct {
 	asked      []string
 	events     chan string
 	stops      map[string]int // status that the stop of a container is answered with
+	cleaning   chan struct{}  // until then a container cannot be inspected
 }
 
 func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -58,6 +59,9 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintln(w, event)
 			w.(http.Flusher).Flush()
 		}
+	case path == "containers/abc/json":
+		<-e.cleaning
+		fmt.Fprint(w, `{"Id":"abc"}`)
 	case r.Method == http.MethodPost && strings.HasSuffix(path, "/stop"):
 		_, id, _ := strings.Cut(strings.TrimSuffix(path, "/stop"), "/")
 		e.mu.Lock()
@@ -192,6 +196,25 @@ func TestWatch(t *testing.T) {
 	close(e.events)
 	if err := <-done; !errors.Is(err, facts.ErrUnavailable) || len(changed) > 0 {
 		t.Errorf("%v, %d more", err, len(changed))
+	}
+}
+
+// Docker 20.10 lists a container as running for a while after it has told of its end.
+func TestAnEndIsToldOfOnceItIsListed(t *testing.T) {
+	e := &engine{events: make(chan string), cleaning: make(chan struct{})}
+	c := serve(t, e)
+	changed := make(chan struct{}, 8)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Watch(ctx, func() { changed <- struct{}{} }) }()
+	e.events <- `{"Type":"container","Action":"die","Actor":{"ID":"abc"}}`
+	e.cleaning <- struct{}{} // it is asked about, and taken from the list
+	<-changed
+	cancel()
+	<-done
+	close(e.events)
+	if asked := slices.Index(e.asked, "/v1.44/containers/abc/json"); asked < 0 || len(changed) > 0 {
+		t.Errorf("asked %q, told %d times more", e.asked, len(changed))
 	}
 }
 
