@@ -6,6 +6,7 @@
 # The bucket acme-config is there and keeps versions.
 #
 #   scripts/s3server.sh COMMAND ARGUMENT...
+#   scripts/s3server.sh --where               prints the path of the server and runs nothing
 #   CI=true                                   fails where the server cannot run
 set -euo pipefail
 readonly version=v1.8.0
@@ -29,7 +30,7 @@ trap finish EXIT
 without() {
 	echo "s3server: $1" >&2
 	tail -n 5 "$dir/log" >&2
-	if [[ ${CI:-} == true ]]; then
+	if [[ ${CI:-} == true || ${command[*]} == --where ]]; then
 		exit 1
 	fi
 	status=0
@@ -60,6 +61,10 @@ command=("$@")
 if [[ ! -x $server ]]; then
 	echo "s3server: installing versitygw $version" >&2
 	CGO_ENABLED=0 GOBIN="$cache" go install -ldflags '-s -w' "github.com/versity/versitygw/cmd/versitygw@$version" >"$dir/log" 2>&1 || without "cannot install versitygw"
+fi
+if [[ ${command[*]} == --where ]]; then
+	echo "$server"
+	exit
 fi
 mkdir "$dir"/{accounts,about,versions,buckets}
 secret=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')

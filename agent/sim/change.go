@@ -19,10 +19,12 @@ type Change struct {
 	DeleteTags []string          `yaml:"delete_tags"`
 	// MetadataTags and IMDS are the metadata options InstanceMetadataTags and
 	// HttpEndpoint.
-	MetadataTags *bool  `yaml:"metadata_tags"`
-	IMDS         *bool  `yaml:"imds"`
-	ExpireTokens bool   `yaml:"expire_tokens"`
-	Lifecycle    string `yaml:"lifecycle"`
+	MetadataTags *bool `yaml:"metadata_tags"`
+	IMDS         *bool `yaml:"imds"`
+	ExpireTokens bool  `yaml:"expire_tokens"`
+	// SessionTokens is whether the role's credentials have one, as AWS's always do.
+	SessionTokens *bool  `yaml:"session_tokens"`
+	Lifecycle     string `yaml:"lifecycle"`
 
 	SpotInterruption *SpotInterruption `yaml:"spot_interruption"`
 	// RebalanceRecommendation puts one up as of now, or takes it away.
@@ -171,6 +173,7 @@ func (w *World) applyIdentity(c Change) error {
 	if c.ExpireTokens {
 		w.ExpireTokens()
 	}
+	set(c.SessionTokens, w.SetSessionTokens)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -45,8 +46,20 @@ func (n *Node) currentCredentials() *credentials {
 		principal:   fmt.Sprintf("arn:aws:sts::%s:assumed-role/%s/%s", n.instance.Account, n.instance.Role, n.instance.ID),
 		region:      n.instance.Region,
 	}
+	if n.tokenless {
+		n.issued.accessKeyID, n.issued.token = strings.Replace(n.issued.accessKeyID, "ASIA", "AKIA", 1), ""
+	}
 	w.credentials[n.issued.accessKeyID] = n.issued
 	return n.issued
+}
+
+// SetSessionTokens says whether the credentials of the role, which are others from
+// now on, have a session token. AWS's have; without they are good for another S3
+// server too, to which they are an ordinary user's.
+func (n *Node) SetSessionTokens(on bool) {
+	n.world.mu.Lock()
+	defer n.world.mu.Unlock()
+	n.issued, n.tokenless = nil, !on
 }
 
 // document is iam/security-credentials/<role>. Shape:

@@ -19,6 +19,7 @@ type Node struct {
 	imdsDisabled bool                 // HttpEndpoint=disabled
 	tokens       map[string]time.Time // session token → when it expires
 	issued       *credentials         // what IMDS hands out at the moment
+	tokenless    bool                 // that is without a session token
 	notices      notices
 	agent        agentState
 	docker       dockerState

@@ -220,11 +220,12 @@ tag() { sim PUT "tags/$1" "$2"; }
 untag() { sim DELETE "tags/$1"; }
 ail() { sim PUT "faults/$1" "$2"; } # ail imds '{kind: status, status: 503}'
 heal() { sim DELETE faults; }
+in_aws() { nsenter --net="/run/netns/testnode-$node-aws" "$@"; } # in the network of its AWS
 was_asked() { [[ $(sim GET "counts?match=$1") != '{}' ]]; } # was_asked ecs/StopTask
 
 # imds_hop_limit N: how many hops an answer of instance metadata lives.
 imds_hop_limit() {
-	nsenter --net="/run/netns/testnode-$node-aws" sh -c "echo $1 >/proc/sys/net/ipv4/ip_default_ttl"
+	in_aws sh -c "echo $1 >/proc/sys/net/ipv4/ip_default_ttl"
 }
 
 # ---- its bundles ----------------------------------------------------------
@@ -243,13 +244,41 @@ follows_channel() {
 # bundle_file NAME: standard input becomes that file of the bundle that is pushed next.
 bundle_file() { install -D -m 644 /dev/stdin "$work/$node/bundle/$1"; }
 
-# push ARGUMENT... makes the bundle that of all nodes, from within its AWS and with
-# the rights of its instance role. It prints the beginning of the digest.
-push() {
-	nsenter --net="/run/netns/testnode-$node-aws" env AWS_ENDPOINT_URL=http://10.0.0.1:8080 \
-		"$testnode/../../bin/ecsnode" bundle push s3://acme-config/nodes "$work/$node/bundle" --key "$work/$node/release.key" --percent 100 "$@" |
-		grep -o '[0-9a-f]\{12\}' | head -n 1
+# of_channel COMMAND ARGUMENT... is ecsnode bundle COMMAND for the channel, from within
+# its AWS and with the rights of its instance role.
+of_channel() {
+	in_aws env AWS_ENDPOINT_URL=http://10.0.0.1:8080 ${s3_at:+AWS_ENDPOINT_URL_S3=http://$s3_at} \
+		"$testnode/../../bin/ecsnode" bundle "$1" s3://acme-config/nodes --key "$work/$node/release.key" "${@:2}"
 }
+
+# push ARGUMENT... makes the bundle that of all nodes. It prints the beginning of the
+# digest.
+push() { of_channel push "$work/$node/bundle" --percent 100 "$@" | grep -o '[0-9a-f]\{12\}' | head -n 1; }
+
+# s3_server starts a real S3 server in its AWS, which knows the keys of its role and
+# has the bucket. Called before the first boot it is the one that ecsnode asks; what it
+# has it keeps until it is started again.
+s3_server() {
+	local program unit dir=$work/$node/s3 metadata=http://169.254.169.254/latest token role keys
+	program=$("$testnode/../s3server.sh" --where)
+	[[ -d $dir ]] || sim POST apply '{session_tokens: false}' # it knows users alone
+	token=$(in_aws curl -fsS --noproxy '*' -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $metadata/api/token)
+	role=$(in_aws curl -fsS --noproxy '*' -H "X-aws-ec2-metadata-token: $token" $metadata/meta-data/iam/security-credentials/ecsInstanceRole)
+	keys=(--access "$(field AccessKeyId <<<"$role")" --secret "$(field SecretAccessKey <<<"$role")" --region eu-west-1)
+	mkdir -p "$dir"/{accounts,about,versions,buckets}
+	s3_at=10.0.0.1:7070
+	nsenter --net="/run/netns/testnode-$node-aws" "$program" --port $s3_at "${keys[@]}" --quiet --keep-alive --iam-dir "$dir/accounts" --iam-cache-disable \
+		posix --sidecar "$dir/about" --versioning-dir "$dir/versions" "$dir/buckets" >>"$dir/log" 2>&1 &
+	s3_pid=$!
+	if [[ ! -d $dir/buckets/acme-config ]]; then
+		within 10 in_aws "$program" admin "${keys[@]}" --endpoint-url http://$s3_at create-bucket --bucket acme-config --owner "${keys[1]}"
+		for unit in ecsnode ecsnode-boot ecsnode-early ecsnode-shutdown; do
+			put "/etc/systemd/system/$unit.service.d/s3.conf" <<<"[Service]"$'\n'"Environment=AWS_ENDPOINT_URL_S3=http://$s3_at"
+		done
+	fi
+}
+field() { sed -n 's/.*"'"$1"'": *"\([^"]*\)".*/\1/p'; }
+s3_server_ends() { kill "$s3_pid" && wait "$s3_pid" || true; }
 
 # runs_bundle DIGEST WORDS...: it is in effect, and ecsnode bundle show says so.
 runs_bundle() {
