@@ -278,7 +278,10 @@ s3_server() {
 	fi
 }
 field() { sed -n 's/.*"'"$1"'": *"\([^"]*\)".*/\1/p'; }
-s3_server_ends() { kill "$s3_pid" && wait "$s3_pid" || true; }
+s3_server_ends() {
+	kill "$s3_pid"
+	wait "$s3_pid" || true
+}
 
 # runs_bundle DIGEST WORDS...: it is in effect, and ecsnode bundle show says so.
 runs_bundle() {

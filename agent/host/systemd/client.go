@@ -261,14 +261,14 @@ func (c *Client) Watch(ctx context.Context, changed func(), names ...string) err
 		path := dbus.ObjectPath("/org/freedesktop/systemd1/unit/" + systemd.PathBusEscape(name))
 		if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(path),
 			dbus.WithMatchInterface("org.freedesktop.DBus.Properties")); err != nil {
-			return fmt.Errorf("cannot watch %s: %w", name, classify(err))
+			return fmt.Errorf("cannot watch %s: %w", name, classify(cmp.Or(context.Cause(ctx), err)))
 		}
 	}
 	signals := make(chan *dbus.Signal, 16)
 	conn.Signal(signals)
 	manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 	if err := manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager.Subscribe", 0).Err; err != nil {
-		return fmt.Errorf("cannot watch units: %w", classify(err))
+		return fmt.Errorf("cannot watch units: %w", classify(cmp.Or(context.Cause(ctx), err)))
 	}
 	changed() // what happened before went unseen
 	for {
