@@ -66,6 +66,8 @@ func TestBreaches(t *testing.T) {
 		{name: "the command imports a duty", files: in("agent/cmd/ecsnode/main.go", ours("agent/duties/greet")), want: "may not import agent/duties/greet"},
 
 		{name: "a duty imports os", files: in(duty, `import "os"`), want: "may not import os: a duty reaches the node through fsx"},
+		{name: "a duty compiles expressions on import", files: in(duty, `import "regexp"`), want: "use agent/pattern"},
+		{name: "a duty has patterns", files: in(duty, ours("agent/pattern"))},
 		{name: "a duty imports an SDK", files: in(duty, `import "github.com/aws/aws-sdk-go-v2/service/ecs"`), want: "only host packages"},
 		{name: "a duty imports sync", files: in(duty, `import "sync"`), want: "from one goroutine"},
 		{name: "the config imports net/http", files: in("agent/config/config.go", `import "net/http"`), want: "only host packages"},

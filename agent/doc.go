@@ -27,7 +27,7 @@ directory enforces what is said here about layers.
 
 Nothing imports upwards, and nothing of its own layer unless it says so here:
 
-	0  facts cell when fsx templates config/strict
+	0  facts cell when fsx templates config/strict   pattern (which all may import)
 	1  duty (cell, when)   render (cell, facts)   bundle (facts)
 	   publish (bundle, facts)
 	2  duties/* (duty, cell, when, facts, fsx, render)

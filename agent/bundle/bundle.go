@@ -15,7 +15,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // What a bundle consists of. Nothing else may stand at its top.
@@ -40,7 +41,7 @@ func (d Digest) Path() string { return Dir + "/" + string(d) }
 // Digest is the SHA-256 of a packed bundle, as 64 hexadecimal digits.
 type Digest string
 
-var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var digestPattern = pattern.New(`^[0-9a-f]{64}$`)
 
 // Sum is the digest of an archive.
 func Sum(archive []byte) Digest {

@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 	"time"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Channel is a document that says what the nodes that follow it run.
@@ -63,8 +64,8 @@ var (
 	// ErrNewer is a document that was written for a newer agent.
 	ErrNewer = errors.New("it is written for a newer agent")
 
-	channelName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
-	objectKey   = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,512}$`)
+	channelName = pattern.New(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	objectKey   = pattern.New(`^[A-Za-z0-9._/-]{1,512}$`)
 )
 
 // ValidName reports whether it can be the name of a channel.

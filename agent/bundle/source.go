@@ -3,10 +3,10 @@ package bundle
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Source is where channels and bundles are kept: a bucket, or a part of one.
@@ -17,8 +17,8 @@ type Source struct {
 
 var (
 	// https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	prefixForm = regexp.MustCompile(`^[A-Za-z0-9._/-]{0,256}$`)
+	bucketName = pattern.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	prefixForm = pattern.New(`^[A-Za-z0-9._/-]{0,256}$`)
 )
 
 // ParseSource reads s3://BUCKET or s3://BUCKET/PREFIX.

@@ -2,14 +2,15 @@ package bundle
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"strconv"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // versionForm is a release, one of git's names for what came after it, or
 // something before it, such as v1.4.0-rc1.
-var versionForm = regexp.MustCompile(`^v([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:(-[0-9]+-g[0-9a-f]+)?(?:-dirty)?|(-[0-9A-Za-z.-]+))$`)
+var versionForm = pattern.New(`^v([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:(-[0-9]+-g[0-9a-f]+)?(?:-dirty)?|(-[0-9A-Za-z.-]+))$`)
 
 // parseVersion returns numbers that compare as versions do.
 func parseVersion(text string) ([]int, bool) {

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"path"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/bundle"
 	"github.com/ecsnode/ecsnode/agent/config/strict"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // A bundle is as good as root: its hooks run. What stands here keeps one that
@@ -210,9 +210,9 @@ func leads(name, to string) string {
 }
 
 var (
-	ownUnit = regexp.MustCompile(`^ecsnode([-@.].*)?$`)
+	ownUnit = pattern.New(`^ecsnode([-@.].*)?$`)
 	// As dnf takes a name: with its architecture, or a version too.
-	ownPackage = regexp.MustCompile(`^ecsnode([.]|-[0-9]|$)`)
+	ownPackage = pattern.New(`^ecsnode([.]|-[0-9]|$)`)
 )
 
 func notOurs(report func(path, format string, args ...any), setting, unit string) {

@@ -3,7 +3,6 @@
 package config
 
 import (
-	"regexp"
 	"strings"
 	"unicode"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/units"
 	"github.com/ecsnode/ecsnode/agent/duties/volumes"
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
@@ -97,7 +97,7 @@ func Default() Config {
 // Channel names a line of configuration bundles.
 type Channel string
 
-var channelPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+var channelPattern = pattern.New(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (c *Channel) UnmarshalText(b []byte) error {

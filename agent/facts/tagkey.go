@@ -1,8 +1,8 @@
 package facts
 
-import "regexp"
+import "github.com/ecsnode/ecsnode/agent/pattern"
 
-var tagKey = regexp.MustCompile(`^[A-Za-z0-9+\-=._,:@]{1,128}$`)
+var tagKey = pattern.New(`^[A-Za-z0-9+\-=._,:@]{1,128}$`)
 
 // TagKeyInMetadata reports whether EC2 allows a key in tags of an instance whose
 // tags are in instance metadata. With any other its launch fails.

@@ -7,11 +7,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/config"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 )
 
@@ -31,7 +31,7 @@ type Role struct {
 
 // form is what an argument may be: a name, an ARN, a pattern of one, or a reference
 // of CloudFormation.
-var form = regexp.MustCompile(`^[A-Za-z0-9*?${}:/_.@+=,-]+$`)
+var form = pattern.New(`^[A-Za-z0-9*?${}:/_.@+=,-]+$`)
 
 // Check returns what is wrong with the arguments.
 func (r Role) Check() error {

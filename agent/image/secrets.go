@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Where secrets are looked for: files, and directories with what is in them.
@@ -29,25 +29,25 @@ const maxSecretFiles = 5000
 const notSecret = "# not a secret"
 
 // named are assignments by names that stand for secrets; the name and the value.
-var named = regexp.MustCompile(`(?i)(?:^|[\s{,"'-])([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|auth[_-]?data|authorization|credential)s?[\w.-]*)["']?\s*[:=]\s*(\S.*)$`)
+var named = pattern.New(`(?i)(?:^|[\s{,"'-])([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|auth[_-]?data|authorization|credential)s?[\w.-]*)["']?\s*[:=]\s*(\S.*)$`)
 
 // harmless are ends of such names that stand for where a secret is, or for
 // what is around it.
-var harmless = regexp.MustCompile(`(?i)[_.-](names?|arns?|ids?|files?|paths?|dirs?|directory|ttl|timeout|url|uri|region|parameters?|limit|enabled|type|required)$`)
+var harmless = pattern.New(`(?i)[_.-](names?|arns?|ids?|files?|paths?|dirs?|directory|ttl|timeout|url|uri|region|parameters?|limit|enabled|type|required)$`)
 
 // noValue are values that are none: templates, references, numbers, switches.
-var noValue = regexp.MustCompile(`(?i)^["']?(\{\{.*|\$.*|/.*|arn:aws[\w-]*:(secretsmanager|ssm):.*|ssm:.*|secretsmanager:.*|null|~|true|false|yes|no|on|off|required|optional|\d{1,6}(ms|[smhdkMG])?|[|>][+-]?|[{[].*|["']?|#.*)["']?[\s,}]*$`)
+var noValue = pattern.New(`(?i)^["']?(\{\{.*|\$.*|/.*|arn:aws[\w-]*:(secretsmanager|ssm):.*|ssm:.*|secretsmanager:.*|null|~|true|false|yes|no|on|off|required|optional|\d{1,6}(ms|[smhdkMG])?|[|>][+-]?|[{[].*|["']?|#.*)["']?[\s,}]*$`)
 
 // shapes are what a secret looks like, wherever it stands.
 var shapes = []struct {
-	of   *regexp.Regexp
+	of   *pattern.Regexp
 	what string
 }{
-	{regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----`), "a private key"},
-	{regexp.MustCompile(`(?i)^untrusted comment: .*secret key`), "a secret key for signing"},
-	{regexp.MustCompile(`\b(AKIA|ASIA)[A-Z0-9]{16}\b`), "an access key of AWS"},
-	{regexp.MustCompile(`"auth"\s*:\s*"[^"]+"`), "a registry's credentials"},
-	{regexp.MustCompile(`://[^/\s:@{]+:[^/\s@{]+@`), "a URL with a password"},
+	{pattern.New(`-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----`), "a private key"},
+	{pattern.New(`(?i)^untrusted comment: .*secret key`), "a secret key for signing"},
+	{pattern.New(`\b(AKIA|ASIA)[A-Z0-9]{16}\b`), "an access key of AWS"},
+	{pattern.New(`"auth"\s*:\s*"[^"]+"`), "a registry's credentials"},
+	{pattern.New(`://[^/\s:@{]+:[^/\s@{]+@`), "a URL with a password"},
 }
 
 // Secret is a place where a secret stands.

@@ -3,12 +3,12 @@ package migrate
 import (
 	"cmp"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // NodeTask is a container that every node runs once, as far as can be told.
@@ -34,21 +34,21 @@ func (t NodeTask) definition() string {
 // image's name, and what they are called in node_tasks.
 var agents = []struct {
 	name string
-	is   *regexp.Regexp
+	is   *pattern.Regexp
 }{
-	{"logspout", regexp.MustCompile(`logspout`)},
-	{"datadog", regexp.MustCompile(`datadog|dd-agent|(^|/)agent$`)},
-	{"fluentd", regexp.MustCompile(`fluentd`)},
-	{"fluent-bit", regexp.MustCompile(`fluent-?bit`)},
-	{"filebeat", regexp.MustCompile(`filebeat`)},
-	{"vector", regexp.MustCompile(`(^|/)vector$`)},
-	{"cadvisor", regexp.MustCompile(`cadvisor`)},
-	{"node-exporter", regexp.MustCompile(`node-?exporter`)},
-	{"newrelic", regexp.MustCompile(`newrelic`)},
-	{"sumologic", regexp.MustCompile(`sumologic`)},
-	{"splunk", regexp.MustCompile(`splunk`)},
-	{"cloudwatch-agent", regexp.MustCompile(`cloudwatch-agent`)},
-	{"xray", regexp.MustCompile(`x-?ray-daemon`)},
+	{"logspout", pattern.New(`logspout`)},
+	{"datadog", pattern.New(`datadog|dd-agent|(^|/)agent$`)},
+	{"fluentd", pattern.New(`fluentd`)},
+	{"fluent-bit", pattern.New(`fluent-?bit`)},
+	{"filebeat", pattern.New(`filebeat`)},
+	{"vector", pattern.New(`(^|/)vector$`)},
+	{"cadvisor", pattern.New(`cadvisor`)},
+	{"node-exporter", pattern.New(`node-?exporter`)},
+	{"newrelic", pattern.New(`newrelic`)},
+	{"sumologic", pattern.New(`sumologic`)},
+	{"splunk", pattern.New(`splunk`)},
+	{"cloudwatch-agent", pattern.New(`cloudwatch-agent`)},
+	{"xray", pattern.New(`x-?ray-daemon`)},
 }
 
 // agentOf returns the name that a container's program has in node_tasks, or "".

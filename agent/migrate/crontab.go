@@ -1,8 +1,9 @@
 package migrate
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // format is how the lines of a table of jobs are written.
@@ -32,11 +33,11 @@ const mark = "#ecsnode migrate# "
 var (
 	// A line of this form is a variable: load_env of cronie:src/env.c, which takes
 	// quotes around the name too.
-	cronVariable = regexp.MustCompile(`^[ \t]*["']?([A-Za-z_][A-Za-z0-9_]*)["']?[ \t]*=[ \t]*(.*?)[ \t]*$`)
-	cronField    = regexp.MustCompile(`^(?i:[-0-9*/,~]|sun|mon|tue|wed|thu|fri|sat|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|@[a-z]+)+$`)
+	cronVariable = pattern.New(`^[ \t]*["']?([A-Za-z_][A-Za-z0-9_]*)["']?[ \t]*=[ \t]*(.*?)[ \t]*$`)
+	cronField    = pattern.New(`^(?i:[-0-9*/,~]|sun|mon|tue|wed|thu|fri|sat|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|@[a-z]+)+$`)
 	// https://docs.ansible.com/ansible/latest/collections/ansible/builtin/cron_module.html
 	// writes this comment above a job.
-	ansibleName = regexp.MustCompile(`^#Ansible: (.+)$`)
+	ansibleName = pattern.New(`^#Ansible: (.+)$`)
 )
 
 // parseCrontab takes a table apart. It never fails: what is no job is a line

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/ecsconfig"
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
@@ -77,7 +77,7 @@ func (w *writer) plain(s string) bool { return oneLine(s) == s && utf8.ValidStri
 // text is a string of YAML. It is printable: a literalText or a template.
 func text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{2,}$`)
+var plainKey = pattern.New(`^[A-Za-z_][A-Za-z0-9_.-]{2,}$`)
 
 // key is a key of a mapping.
 func key(s string) string {

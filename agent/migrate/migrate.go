@@ -14,7 +14,6 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/duties/nodeconfig"
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 )
 
@@ -374,7 +374,7 @@ func (r *Report) compareNodeConfig(after []byte) {
 	}
 }
 
-var assigns = regexp.MustCompile(`^(\s*(?:(?:export|readonly)\s+)?([A-Za-z_][A-Za-z0-9_]*)=).*`)
+var assigns = pattern.New(`^(\s*(?:(?:export|readonly)\s+)?([A-Za-z_][A-Za-z0-9_]*)=).*`)
 
 // hideSecrets returns a file for people.
 func hideSecrets(text string, all []nodeconfig.Assignment) string {

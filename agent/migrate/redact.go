@@ -1,8 +1,9 @@
 package migrate
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // secretWord is in the name of what holds a secret.
@@ -10,13 +11,13 @@ const secretWord = `(?:pass|pwd|secret|token|credential|api[_-]?key|access[_-]?k
 
 var (
 	// A header has its secret behind a word of its own: Authorization: Bearer x.
-	secretHeader = regexp.MustCompile(`(?i)((?:proxy-)?authorization\s*[:=]\s*)([^"'\n]+)`)
-	secretQuoted = regexp.MustCompile(`(?i)(["'])([^"'\s]*` + secretWord + `[a-z0-9_.-]*\s*[=:]\s*)[^"'\n]+(["'])`)
-	secretPair   = regexp.MustCompile(`(?i)([a-z0-9_.-]*` + secretWord + `[a-z0-9_.-]*["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S+)`)
-	secretOption = regexp.MustCompile(`(?i)(--?[a-z-]*(?:password|secret|token|api-key)[a-z-]*\s+)([^-\s]\S*)`)
-	secretLogin  = regexp.MustCompile(`((?:^|\s)(?:-u|--user|--proxy-user)[\s=]+["']?[^\s:"']+:)[^\s"']+`)
-	secretShort  = regexp.MustCompile(`((?:^|\s|/)sshpass\s+-p\s*|(?:^|\s|/)mysql\w*\s(?:[^|;&]*\s)?-p)("[^"]*"|'[^']*'|[^\s-]\S*)`)
-	secretURL    = regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]+@`)
+	secretHeader = pattern.New(`(?i)((?:proxy-)?authorization\s*[:=]\s*)([^"'\n]+)`)
+	secretQuoted = pattern.New(`(?i)(["'])([^"'\s]*` + secretWord + `[a-z0-9_.-]*\s*[=:]\s*)[^"'\n]+(["'])`)
+	secretPair   = pattern.New(`(?i)([a-z0-9_.-]*` + secretWord + `[a-z0-9_.-]*["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S+)`)
+	secretOption = pattern.New(`(?i)(--?[a-z-]*(?:password|secret|token|api-key)[a-z-]*\s+)([^-\s]\S*)`)
+	secretLogin  = pattern.New(`((?:^|\s)(?:-u|--user|--proxy-user)[\s=]+["']?[^\s:"']+:)[^\s"']+`)
+	secretShort  = pattern.New(`((?:^|\s|/)sshpass\s+-p\s*|(?:^|\s|/)mysql\w*\s(?:[^|;&]*\s)?-p)("[^"]*"|'[^']*'|[^\s-]\S*)`)
+	secretURL    = pattern.New(`(://[^/\s:@]*:)[^/\s@]+@`)
 )
 
 const hidden = "(hidden)"

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
 
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // maxScript bounds the scripts that are looked into. An interpreter or a binary
@@ -68,8 +68,8 @@ var (
 	}
 	binaries = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"}
 
-	speaks     = regexp.MustCompile(`(?i)ansible`)
-	shebang    = regexp.MustCompile(`^#![ \t]*(\S+)(?:[ \t]+(.*))?`)
+	speaks     = pattern.New(`(?i)ansible`)
+	shebang    = pattern.New(`^#![ \t]*(\S+)(?:[ \t]+(.*))?`)
 	notRunning = []string{"-v", "-V"} // of "command": it only looks
 )
 

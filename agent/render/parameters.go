@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"regexp"
 	"slices"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Trace is what renderings asked for, found or not.
@@ -49,17 +49,17 @@ var ErrSecret = errors.New("a secret may only reach a file of mode 0640 or stric
 var (
 	// As Parameter Store has names, and ARNs of them:
 	// https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
-	parameterForm = regexp.MustCompile(`^/?[A-Za-z0-9_.:-]+(/[A-Za-z0-9_.:-]+)*$`)
-	treeForm      = regexp.MustCompile(`^/([A-Za-z0-9_.-]+/)*([A-Za-z0-9_.-]+)?$`)
+	parameterForm = pattern.New(`^/?[A-Za-z0-9_.:-]+(/[A-Za-z0-9_.:-]+)*$`)
+	treeForm      = pattern.New(`^/([A-Za-z0-9_.-]+/)*([A-Za-z0-9_.-]+)?$`)
 	// https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
-	secretForm = regexp.MustCompile(`^[A-Za-z0-9/_+=.@:!-]+$`)
+	secretForm = pattern.New(`^[A-Za-z0-9/_+=.@:!-]+$`)
 )
 
 const maxParameterName = 1011 // of an ARN and a name: API_PutParameter
 
 // refOf returns the reference, or an error if nothing can have such a name.
 func refOf(kind, name string) (facts.ParameterRef, error) {
-	form := map[string]*regexp.Regexp{facts.SSMParameter: parameterForm, facts.SSMTree: treeForm, facts.ASecret: secretForm}[kind]
+	form := map[string]*pattern.Regexp{facts.SSMParameter: parameterForm, facts.SSMTree: treeForm, facts.ASecret: secretForm}[kind]
 	ref := facts.ParameterRef{Kind: kind, Name: name}
 	if !form.MatchString(name) || len(name) > maxParameterName {
 		return ref, fmt.Errorf("%s: nothing can have this name", ref)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,10 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		// On this very machine a relative path means what it means to any program.
-		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if cmd.Name() != "run" { // which stays, with as little memory as it can do with
+				debug.SetGCPercent(400)
+			}
 			if a.root == "/" {
 				a.config, err = filepath.Abs(a.config)
 			}

@@ -2,11 +2,12 @@ package strict
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // document turns what was parsed into a tree.
@@ -234,4 +235,4 @@ const (
 	afterHeaderHint = "write the text on the lines below it, indented"
 )
 
-var blockHeader = regexp.MustCompile(`^[|>]([-+]?[1-9]?|[1-9][-+])([ \t]+#.*)?[ \t]*$`)
+var blockHeader = pattern.New(`^[|>]([-+]?[1-9]?|[1-9][-+])([ \t]+#.*)?[ \t]*$`)

@@ -4,9 +4,10 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // FormatValue returns a setting's value as YAML on one line, which Decode reads
@@ -72,11 +73,11 @@ func marshalText(v reflect.Value) (string, error) {
 	return string(text), err
 }
 
-var date = regexp.MustCompile(`^[0-9.+-]+$`)
+var date = pattern.New(`^[0-9.+-]+$`)
 
 // plain matches texts that no reader of YAML takes for anything else, once
 // words and numbers with a meaning are excluded.
-var plain = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./+@%-]*( [A-Za-z0-9_./+@%-]+)*$`)
+var plain = pattern.New(`^[A-Za-z0-9_./][A-Za-z0-9_./+@%-]*( [A-Za-z0-9_./+@%-]+)*$`)
 
 func formatString(text string) string {
 	switch {

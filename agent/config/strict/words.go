@@ -3,9 +3,10 @@ package strict
 import (
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // expected says in words what a t is, to follow "expected".
@@ -70,7 +71,7 @@ func oneOf(texts []string) string {
 	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
 }
 
-var number = regexp.MustCompile(`^[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^0[xob][\da-fA-F_]+$`)
+var number = pattern.New(`^[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?$|^0[xob][\da-fA-F_]+$`)
 
 // found says in words what n is, to follow "found".
 func found(n *node) string {

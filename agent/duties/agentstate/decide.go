@@ -3,12 +3,12 @@ package agentstate
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // sight is what a pass has seen.
@@ -181,7 +181,7 @@ func isDown(u facts.Unit) bool {
 		u.Active == "activating" && strings.HasPrefix(u.Sub, "auto-restart")
 }
 
-var clusterARN = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/(.+)$`)
+var clusterARN = pattern.New(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/(.+)$`)
 
 // clusterName returns the name of a cluster given as a name or an ARN.
 func clusterName(s string) string {

@@ -4,10 +4,10 @@ package bundle
 
 import (
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/bundle"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
 
@@ -65,7 +65,7 @@ func (Expired) Expected() string { return "stable or hold" }
 // SchemaPattern is what a schema can check of it.
 func (Expired) SchemaPattern() string { return "^(stable|hold)$" }
 
-var regionName = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+var regionName = pattern.New(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 
 // Validate reports what is wrong with c, by setting.
 func (c Config) Validate(report func(path, message string)) {

@@ -4,10 +4,10 @@ import (
 	"encoding"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
@@ -120,7 +120,7 @@ func (c Config) Validate(report func(path, message string)) {
 }
 
 // bucketName: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+var bucketName = pattern.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 func (w Webhook) validate(report func(path, message string)) {
 	if w.URL == "" {

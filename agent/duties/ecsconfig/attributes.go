@@ -5,19 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 )
 
 // The API takes backslashes too, which ecs.config cannot hold.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attribute.html
 var (
-	attributeName  = regexp.MustCompile(`^[A-Za-z0-9_./-]+$`)
-	attributeValue = regexp.MustCompile(`^[A-Za-z0-9_.@/: -]+$`)
+	attributeName  = pattern.New(`^[A-Za-z0-9_./-]+$`)
+	attributeValue = pattern.New(`^[A-Za-z0-9_.@/: -]+$`)
 )
 
 const maxAttributeText = 128 // of a name and of a value

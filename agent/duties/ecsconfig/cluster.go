@@ -3,11 +3,11 @@ package ecsconfig
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 )
 
@@ -15,9 +15,9 @@ import (
 // compile than all the rest of a pass.
 var (
 	// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateCluster.html
-	clusterPattern = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-	clusterARN     = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/([A-Za-z0-9_-]+)$`)
-	instanceARN    = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/([A-Za-z0-9_-]+)/`)
+	clusterPattern = pattern.New(`^[A-Za-z0-9_-]+$`)
+	clusterARN     = pattern.New(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/([A-Za-z0-9_-]+)$`)
+	instanceARN    = pattern.New(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/([A-Za-z0-9_-]+)/`)
 
 	errNoCluster = errors.New("a cluster is 1 to 255 letters, digits, hyphens and underscores")
 )

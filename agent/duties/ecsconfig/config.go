@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
@@ -86,7 +86,7 @@ func ownSetting(key string) string {
 	return ""
 }
 
-var keyPattern = regexp.MustCompile(`^ECS_[A-Z0-9_]+$`)
+var keyPattern = pattern.New(`^ECS_[A-Z0-9_]+$`)
 
 // checkKey judges the name of a variable under settings.
 func checkKey(key string) error {

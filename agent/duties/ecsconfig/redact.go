@@ -2,11 +2,12 @@ package ecsconfig
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
-var variable = regexp.MustCompile(`^\s*(export\s+)?[A-Za-z_][A-Za-z0-9_]*=`)
+var variable = pattern.New(`^\s*(export\s+)?[A-Za-z_][A-Za-z0-9_]*=`)
 
 // Redact returns ecs.config for people: the block as it is but for credentials,
 // and of every other line no more than the name of the variable that it sets. What others wrote

@@ -6,13 +6,13 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
@@ -125,8 +125,8 @@ var reserved = []string{
 }
 
 var (
-	unitName  = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|path|mount|target)$`)
-	blockName = regexp.MustCompile(`^[A-Za-z0-9 _.-]{1,64}$`)
+	unitName  = pattern.New(`^[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|path|mount|target)$`)
+	blockName = pattern.New(`^[A-Za-z0-9 _.-]{1,64}$`)
 )
 
 // what counts how many of those that say what a path is are set.

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/fsx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Files of the node.
@@ -27,7 +27,7 @@ const (
 // it has changed: its times say how old its facts are at most.
 const resaveAfter = time.Hour
 
-var instanceID = regexp.MustCompile(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
+var instanceID = pattern.New(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
 
 // saved is the file.
 type saved struct {

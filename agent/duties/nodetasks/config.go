@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/render"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
@@ -145,7 +145,7 @@ func Default() Config {
 }
 
 // definition: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
-var definition = regexp.MustCompile(`^([A-Za-z0-9_-]{1,255})(:([1-9][0-9]{0,8})|@newest)$`)
+var definition = pattern.New(`^([A-Za-z0-9_-]{1,255})(:([1-9][0-9]{0,8})|@newest)$`)
 
 // Family of the task definition, "" if that is wrong.
 func (t Task) Family() string {
@@ -210,4 +210,4 @@ func (c Config) Validate(report func(path, message string)) {
 	}
 }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = pattern.New(`^[A-Za-z_][A-Za-z0-9_]*$`)

@@ -3,8 +3,9 @@ package packages
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Config says which packages there are, and in which version.
@@ -32,10 +33,10 @@ func (w Wanted) exact() bool { return w != Latest && w != Present && w != Absent
 
 var (
 	// As rpm allows: names and versions reach dnf as arguments, never a shell.
-	versionForm = regexp.MustCompile(`^([0-9]{1,9}:)?[0-9][A-Za-z0-9.+~^_]*-[A-Za-z0-9.+~^_]+$`)
-	packageForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
-	kernelForm  = regexp.MustCompile(`^kernel[0-9.]*(-core|-modules|-modules-core)?$`)
-	releaseForm = regexp.MustCompile(`^(latest|2023\.[0-9]+\.[0-9]{8})$`)
+	versionForm = pattern.New(`^([0-9]{1,9}:)?[0-9][A-Za-z0-9.+~^_]*-[A-Za-z0-9.+~^_]+$`)
+	packageForm = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._+-]*$`)
+	kernelForm  = pattern.New(`^kernel[0-9.]*(-core|-modules|-modules-core)?$`)
+	releaseForm = pattern.New(`^(latest|2023\.[0-9]+\.[0-9]{8})$`)
 )
 
 // UnmarshalText implements encoding.TextUnmarshaler.

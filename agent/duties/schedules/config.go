@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
 
@@ -177,11 +177,11 @@ const (
 )
 
 var (
-	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$`)
+	namePattern = pattern.New(`^[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?$`)
 	// definition: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
-	definition = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}(:[1-9][0-9]{0,8})?$`)
+	definition = pattern.New(`^[A-Za-z0-9_-]{1,255}(:[1-9][0-9]{0,8})?$`)
 	// bucketName: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	bucketName = pattern.New(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 )
 
 // ValidName reports whether something may be the name of a schedule.

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/cell"
 	"github.com/ecsnode/ecsnode/agent/duty"
 	"github.com/ecsnode/ecsnode/agent/facts"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // State is whether a unit is up. "" leaves that to others.
@@ -64,7 +64,7 @@ type Unit struct {
 func Default() Config { return Config{Units: map[string]Unit{}} }
 
 var (
-	unitName = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|path|mount|target)$`)
+	unitName = pattern.New(`^[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|path|mount|target)$`)
 	others   = []string{"docker.service", "docker.socket", "containerd.service", "ecs.service"}
 )
 

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ecsnode/ecsnode/agent/pattern"
 	"github.com/ecsnode/ecsnode/agent/when"
 )
 
@@ -82,11 +82,11 @@ func (c Config) below(name string) (parent string) {
 }
 
 var (
-	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
-	devicePattern = regexp.MustCompile(`^/dev/[A-Za-z0-9_./:+@=-]+$`)
-	dirPattern    = regexp.MustCompile(`^/[A-Za-z0-9_./:+@=-]+$`)
-	optionPattern = regexp.MustCompile(`^[A-Za-z0-9_.:/+@%=-]+$`)
-	labelPattern  = regexp.MustCompile(`^[A-Za-z0-9_.:+-]*$`)
+	namePattern   = pattern.New(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+	devicePattern = pattern.New(`^/dev/[A-Za-z0-9_./:+@=-]+$`)
+	dirPattern    = pattern.New(`^/[A-Za-z0-9_./:+@=-]+$`)
+	optionPattern = pattern.New(`^[A-Za-z0-9_.:/+@%=-]+$`)
+	labelPattern  = pattern.New(`^[A-Za-z0-9_.:+-]*$`)
 )
 
 // Validate reports what is wrong with c, by setting.

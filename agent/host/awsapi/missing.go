@@ -2,16 +2,16 @@ package awsapi
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/aws/smithy-go"
 
 	"github.com/ecsnode/ecsnode/agent/host/httpx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
-var notAuthorized = regexp.MustCompile(`is not authorized to perform: ([a-z0-9-]+:[A-Za-z0-9]+)(?: on resource: (\S+))?`)
+var notAuthorized = pattern.New(`is not authorized to perform: ([a-z0-9-]+:[A-Za-z0-9]+)(?: on resource: (\S+))?`)
 
 // Missing returns what the caller was not allowed to do, as far as the error of a
 // call says so: the action, which may be one of KMS that the service took on the

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/awsapi"
 	"github.com/ecsnode/ecsnode/agent/host/httpx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Client is a client of the ECS API. It is safe for concurrent use.
@@ -93,7 +93,7 @@ func classify(ctx context.Context, err error, action, cluster string) error {
 	return awsapi.Classify(ctx, err, passedRole(err, action))
 }
 
-var passRole = regexp.MustCompile(`iam:PassRole( on resource: (arn:[^\s]+))?`)
+var passRole = pattern.New(`iam:PassRole( on resource: (arn:[^\s]+))?`)
 
 // passedRole is the action that the caller may not do: for its own one, it must
 // be allowed to pass the roles of a task.

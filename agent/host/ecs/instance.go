@@ -3,7 +3,6 @@ package ecs
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/httpx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 const (
@@ -115,7 +115,7 @@ func failed(f types.Failure) error {
 	return fmt.Errorf("%w: ECS says %s", class, httpx.Excerpt(reason))
 }
 
-var instanceID = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+var instanceID = pattern.New(`^i-[0-9a-f]{8,17}$`)
 
 // Find returns the container instance that an instance is registered as in a
 // cluster, which may be a name or an ARN, for when the agent does not tell. The

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/httpx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Instance reads what the instance is; Tags is left alone. It makes 5 requests,
@@ -142,7 +142,7 @@ func parseDocument(body []byte) (facts.Instance, error) {
 	}
 	for _, f := range []struct {
 		name, value string
-		form        *regexp.Regexp
+		form        *pattern.Regexp
 	}{
 		{"instanceId", doc.InstanceID, instanceID},
 		{"region", doc.Region, region},
@@ -169,13 +169,13 @@ func parseDocument(body []byte) (facts.Instance, error) {
 // Forms of what is read. Zones include those like us-west-2-lax-1a and
 // us-east-1-wl1-bos-wlz-1.
 var (
-	instanceID = regexp.MustCompile(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
-	region     = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
-	zone       = regexp.MustCompile(`^[a-z]{2,8}(-[a-z0-9]{1,12}){2,8}$`)
-	account    = regexp.MustCompile(`^[0-9]{12}$`)
-	word       = regexp.MustCompile(`^[!-~]+$`)
-	listed     = regexp.MustCompile(`^[a-z0-9-]+/?$`) // below placement/
-	plain      = regexp.MustCompile(`^[ -~]*$`)
+	instanceID = pattern.New(`^i-([0-9a-f]{8}|[0-9a-f]{17})$`)
+	region     = pattern.New(`^[a-z]{2,8}(-[a-z]{2,12}){1,3}-[0-9]{1,2}$`)
+	zone       = pattern.New(`^[a-z]{2,8}(-[a-z0-9]{1,12}){2,8}$`)
+	account    = pattern.New(`^[0-9]{12}$`)
+	word       = pattern.New(`^[!-~]+$`)
+	listed     = pattern.New(`^[a-z0-9-]+/?$`) // below placement/
+	plain      = pattern.New(`^[ -~]*$`)
 )
 
 const maxText = 255

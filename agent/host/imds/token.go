@@ -6,10 +6,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // tokenGate lets readings through one at a time while there is no good session
@@ -59,8 +60,8 @@ var errToken = errors.New("the session token makes no sense")
 // Here and beside it lengths are checked apart from patterns: a counted
 // repetition of hundreds costs more to compile than a pass to make.
 var (
-	tokenForm = regexp.MustCompile(`^[!-~]+$`)
-	tokenTTL  = regexp.MustCompile(`^[1-9][0-9]{0,5}$`)
+	tokenForm = pattern.New(`^[!-~]+$`)
+	tokenTTL  = pattern.New(`^[1-9][0-9]{0,5}$`)
 )
 
 const maxToken = 1024 // real ones have 56 characters

@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/httpx"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // Defaults of [Options].
@@ -109,9 +109,9 @@ func (c *Client) get(ctx context.Context, from resource) ([]byte, error) {
 }
 
 var (
-	instanceARN = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/[A-Za-z0-9/_-]+$`)
-	cluster     = regexp.MustCompile(`^(arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/)?[A-Za-z0-9_-]+$`)
-	version     = regexp.MustCompile(`v([0-9]+(\.[0-9]+){1,3})`)
+	instanceARN = pattern.New(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:container-instance/[A-Za-z0-9/_-]+$`)
+	cluster     = pattern.New(`^(arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/)?[A-Za-z0-9_-]+$`)
+	version     = pattern.New(`v([0-9]+(\.[0-9]+){1,3})`)
 )
 
 const maxText = 400 // of each of them

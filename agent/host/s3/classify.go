@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/aws/smithy-go"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/ecsnode/ecsnode/agent/facts"
 	"github.com/ecsnode/ecsnode/agent/host/awsapi"
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 const getObject = "s3:GetObject"
@@ -42,7 +42,7 @@ func answerTo(err error) answer {
 
 // otherRegion is in the message of AuthorizationHeaderMalformed where it is for
 // want of the right Region, which servers that only speak S3 say nowhere else.
-var otherRegion = regexp.MustCompile(`the region ['"][^'"]*['"] is wrong; expecting ['"]([a-z0-9-]+)['"]`)
+var otherRegion = pattern.New(`the region ['"][^'"]*['"] is wrong; expecting ['"]([a-z0-9-]+)['"]`)
 
 // classify reads the errors that S3 has and other APIs do not.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html

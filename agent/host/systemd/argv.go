@@ -2,8 +2,9 @@ package systemd
 
 import (
 	"os"
-	"regexp"
 	"strings"
+
+	"github.com/ecsnode/ecsnode/agent/pattern"
 )
 
 // argv reads ExecStart, a(sasbttttuii), with its variables replaced as systemd
@@ -56,7 +57,7 @@ func unquote(s string) string {
 	return s
 }
 
-var braced = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
+var braced = pattern.New(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
 
 // expand replaces $NAME, which stands alone, by the words of its value, and
 // ${NAME} anywhere by its value.
