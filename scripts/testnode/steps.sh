@@ -270,6 +270,7 @@ s3_server() {
 	nsenter --net="/run/netns/testnode-$node-aws" "$program" --port $s3_at "${keys[@]}" --quiet --keep-alive --iam-dir "$dir/accounts" --iam-cache-disable \
 		posix --sidecar "$dir/about" --versioning-dir "$dir/versions" "$dir/buckets" >>"$dir/log" 2>&1 &
 	s3_pid=$!
+	within 10 in_aws curl -sS --noproxy '*' -o /dev/null http://$s3_at/
 	if [[ ! -d $dir/buckets/acme-config ]]; then
 		within 10 in_aws "$program" admin "${keys[@]}" --endpoint-url http://$s3_at create-bucket --bucket acme-config --owner "${keys[1]}"
 		for unit in ecsnode ecsnode-boot ecsnode-early ecsnode-shutdown; do

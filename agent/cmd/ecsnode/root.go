@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 
@@ -38,6 +39,17 @@ func (e exit) Error() string {
 }
 
 func (e exit) Unwrap() error { return e.err }
+
+// collectRarely spares a command that ends soon most of its garbage collections. What
+// stays does with as little memory as it can.
+func collectRarely(command string) {
+	_, set := os.LookupEnv("GOGC")
+	if set || command == "ecsnode run" || command == "ecsnode shutdown" {
+		return
+	}
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(64 << 20)
+}
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, out, errOut io.Writer) int {
@@ -78,9 +90,7 @@ On a node systemd runs it; by hand, begin with "ecsnode status" and
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		// On this very machine a relative path means what it means to any program.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if cmd.Name() != "run" { // which stays, with as little memory as it can do with
-				debug.SetGCPercent(400)
-			}
+			collectRarely(cmd.CommandPath())
 			if a.root == "/" {
 				a.config, err = filepath.Abs(a.config)
 			}

@@ -115,7 +115,11 @@ func (d *Duty) fallBack(instance facts.Instance, cause error) (duty.Outcome, err
 		case r.ARN != "":
 			known = r
 		case told && errors.Is(cause, facts.ErrUnavailable):
-			return d.notRegistered("its agent does not run, and was not registered when it ended", cause)
+			out, err := d.notRegistered("its agent gives no answer, and has saved that it is not", cause)
+			if !errors.Is(problem, fs.ErrNotExist) {
+				out.Warnings = append(out.Warnings, problem.Error())
+			}
+			return out, err
 		default:
 			return d.unseen(cause, problem)
 		}
@@ -131,7 +135,8 @@ func (d *Duty) fallBack(instance facts.Instance, cause error) (duty.Outcome, err
 
 // saved returns the registration of this instance that the agent has saved: it
 // was made under nobody's eyes, as right before a power cut. told is false where
-// what is saved cannot be read, as while the agent runs.
+// what is saved cannot be read, as while an agent runs that has [facts.AgentDB]: all
+// since 1.44.
 func (d *Duty) saved(instance facts.Instance) (r record, told bool) {
 	if d.Saved == nil {
 		return record{}, false

@@ -252,7 +252,7 @@ func TestARegistrationThatNobodySawIsReadFromTheAgentsOwnState(t *testing.T) {
 	}{
 		"whole":               {good, "last registered in web"},
 		"of another instance": {facts.AgentState{Cluster: "web", ARN: arn, InstanceID: otherID}, ""},
-		"not registered yet":  {facts.AgentState{Cluster: "web", InstanceID: id}, "not registered: its agent does not run, and was not registered when it ended"},
+		"not registered yet":  {facts.AgentState{Cluster: "web", InstanceID: id}, "not registered: its agent gives no answer, and has saved that it is not"},
 		"locked by the agent": {locked, ""},
 	} {
 		for _, file := range []string{facts.AgentDB, facts.AgentJSON} {
@@ -282,4 +282,17 @@ func TestARegistrationThatNobodySawIsReadFromTheAgentsOwnState(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestADamagedRecordIsToldOfAlsoWhereTheAgentsStateIsGoneBy(t *testing.T) {
+	bubble(t, func(t *testing.T, m *machine) {
+		m.write(agentDB, "state")
+		m.write(file, "{")
+		m.duty.Saved = saved{facts.AgentDB: {Cluster: "web", InstanceID: id}}
+		out, err := m.pass()
+		if err != nil || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], file) {
+			t.Errorf("%+v, %v", out, err)
+		}
+		m.wantCluster("")
+	})
 }

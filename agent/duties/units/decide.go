@@ -10,8 +10,8 @@ import (
 
 const (
 	autoRestart = "auto-restart"
-	// dockerPause is the least time between two starts of Docker by us: its
-	// unit allows three in 60 s, and the boot's own counts.
+	// dockerPause is the least time between two starts of Docker by us with the
+	// same: its unit allows three in 60 s, and the boot's own counts.
 	// moby/moby:contrib/init/systemd/docker.service
 	dockerPause = time.Minute
 	// agentPatience is how long the ECS agent may take to answer after its
@@ -54,9 +54,12 @@ func (s *sight) wantOfUnits(bootID string) {
 		s.want(facts.Inputs{ECS: {Docker: {Value: s.docker.Invocation, At: s.docker.Started}}})
 	}
 	if s.boot && s.policy == Always {
-		s.want(facts.Inputs{Docker: {"restart at boot": {Value: bootID, At: s.now}}})
+		s.want(facts.Inputs{Docker: {atBoot: {Value: bootID, At: s.now}}})
 	}
 }
+
+// atBoot is the part that a Docker lacks which the boot has not started.
+const atBoot = "restart at boot"
 
 func (s sight) stale(u facts.Unit) string { return s.ran.stale(u, s.wanted[u.Name]) }
 
@@ -159,7 +162,7 @@ func plural(tasks int) string {
 
 // dockerJob takes the action unless the last one is too near. A clock that was
 // set back does not keep it off, nor does the failure of a Docker that was started
-// with something else: what is mended since is tried at once.
+// before what it should run with last changed.
 func (d *decision) dockerJob(s sight, a action) {
 	since := s.now.Sub(s.ran.DockerJob)
 	if since >= 0 && since < dockerPause && (s.docker.Running() || !s.changedSince(s.ran.DockerJob, Docker)) {
@@ -175,8 +178,8 @@ func (d *decision) dockerJob(s sight, a action) {
 
 // changedSince tells whether what the unit should run with became so after a time.
 func (s sight) changedSince(t time.Time, unit string) bool {
-	for _, in := range s.wanted[unit] {
-		if in.At.After(t) && !in.At.After(s.now) {
+	for part, in := range s.wanted[unit] {
+		if part != atBoot && in.At.After(t) && !in.At.After(s.now) {
 			return true
 		}
 	}

@@ -443,6 +443,18 @@ func TestADockerThatStaysDownIsTriedAtOnceWithAnotherConfiguration(t *testing.T)
 	})
 }
 
+func TestABootThatAlwaysRestartsDockerKeepsItsDistance(t *testing.T) {
+	inNode(t, func(t *testing.T, r *rig) {
+		r.restartAgent(true)
+		r.config.Set(units.Config{RestartDocker: units.Always})
+		r.systemd.broken[units.Docker] = "exit-code"
+		r.systemd.down(units.Docker, "failed", "exit-code")
+		r.wantError("reset docker.service, start docker.service", "cannot start docker.service")
+		time.Sleep(20 * time.Second)
+		r.wantError("", "docker.service is down", "tries again in 40s")
+	})
+}
+
 func TestDockerHeldBackIsNotStarted(t *testing.T) {
 	inNode(t, func(t *testing.T, r *rig) {
 		r.systemd.down(units.Docker, "failed", "start-limit-hit")

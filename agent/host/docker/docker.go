@@ -148,14 +148,20 @@ func (c *Client) Watch(ctx context.Context, changed func()) error {
 	if err := c.agree(ctx); err != nil {
 		return fmt.Errorf("cannot watch Docker: %w", classify(err))
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var ends sync.WaitGroup
+	defer ends.Wait()
+	defer cancel()
 	messages, failed := c.events(ctx, events.ListOptions{})
 	for {
 		select {
 		case m := <-messages:
 			switch m.Action {
 			case events.ActionDie:
-				c.awaitEnd(ctx, m.Actor.ID)
-				changed()
+				ends.Go(func() {
+					c.awaitEnd(ctx, m.Actor.ID)
+					changed()
+				})
 			case events.ActionStart, events.ActionConnect, events.ActionDisconnect:
 				changed()
 			}
@@ -178,8 +184,7 @@ func (c *Client) awaitEnd(ctx context.Context, id string) {
 	_, _ = c.look(ctx, id) // gone, and no answer, are as good
 }
 
-// cleanTime is how long an end that is told of may take to be listed. Other news
-// waits as long.
+// cleanTime is how long an end that is told of may take to be listed.
 const cleanTime = 2 * time.Second
 
 // stopGrace is how much longer than a container the engine may take to say that
