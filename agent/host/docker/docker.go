@@ -149,22 +149,26 @@ func (c *Client) Watch(ctx context.Context, changed func()) error {
 		return fmt.Errorf("cannot watch Docker: %w", classify(err))
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var ends sync.WaitGroup
-	defer ends.Wait()
 	defer cancel()
+	listed := make(chan struct{}) // an end that was told of
 	messages, failed := c.events(ctx, events.ListOptions{})
 	for {
 		select {
 		case m := <-messages:
 			switch m.Action {
 			case events.ActionDie:
-				ends.Go(func() {
+				go func() {
 					c.awaitEnd(ctx, m.Actor.ID)
-					changed()
-				})
+					select {
+					case listed <- struct{}{}:
+					case <-ctx.Done():
+					}
+				}()
 			case events.ActionStart, events.ActionConnect, events.ActionDisconnect:
 				changed()
 			}
+		case <-listed:
+			changed()
 		case err := <-failed:
 			if ctx.Err() != nil {
 				return ctx.Err()
