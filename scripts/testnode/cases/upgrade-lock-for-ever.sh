@@ -22,7 +22,7 @@ within 30 is_registered_in web
 ecs_always_had ECS_CLUSTER=web "node.config:NODE_CLUSTER='web'"
 boot_has failed
 within 20 status_is 1 "1 FAILING" "another dnf is at work" "registered in web"
-at 20
+at 40
 ecs_has_started 1
 [[ $(on cat /var/cache/dnf/metadata_lock.pid) == "$(on systemctl show --property MainPID --value other-dnf)" ]]
 [[ $(on rpm -q ecs-init) == ecs-init-1.0-1.noarch ]]
