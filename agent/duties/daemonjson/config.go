@@ -56,17 +56,22 @@ func (v Value) render(in render.Inputs) (any, error) { return renderAll(v.value,
 var errMoreThanOne = errors.New("there is more than one JSON value")
 
 // decode reads one JSON value and keeps numbers as they are written.
-func decode(data []byte) (any, error) {
+func decode(data []byte) (v any, err error) {
+	err = decodeInto(data, &v)
+	return v, err
+}
+
+func decodeInto(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errMoreThanOne
+		return errMoreThanOne
 	}
-	return v, nil
+	return nil
 }
 
 // parse replaces every string below v, keys apart, by a template.

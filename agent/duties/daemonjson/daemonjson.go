@@ -287,10 +287,7 @@ func readLedger(files fsx.FS) (ledger, error) {
 	if err != nil {
 		return l, err
 	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	d.DisallowUnknownFields()
-	if err := d.Decode(&l); err != nil {
+	if err := decodeInto(data, &l); err != nil {
 		return l, fmt.Errorf("cannot use %s: it is damaged: remove it; keys of %s that are no longer configured then stay", ledgerFile, File)
 	}
 	return l, nil
